@@ -1,0 +1,5 @@
+"""`python -m fashion_tuning`."""
+
+from fashion_tuning.cli import main
+
+main()

@@ -1,0 +1,251 @@
+"""The command line: parses, calls one function, prints, sets the exit code.
+
+Heavy imports (MLflow, Keras) stay inside the commands, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from platformdirs import user_cache_path
+
+from fashion_tuning.errors import FashionTuningError, UsageError
+
+app = typer.Typer(
+    name="fashion-tuning",
+    help="A hyperparameter study of garment photos: Keras Tuner asks, cached Xception features answer, "
+    "MLflow remembers.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+cache_app = typer.Typer(no_args_is_help=True, help="List, verify or prune the feature cache.", rich_markup_mode=None)
+app.add_typer(cache_app, name="cache")
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Folder of photos: train/ validation/ test/, or one folder per class; default: FASHION_TUNING_DATA.",
+        show_default=False,
+    ),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--tracking-uri", help="MLflow store; default: MLFLOW_TRACKING_URI, or mlflow.db here."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback where a bug is met.")]
+
+
+@app.callback()
+def _options(debug: DebugOption = False) -> None:
+    if debug:
+        os.environ["FASHION_TUNING_DEBUG"] = "1"
+
+
+@app.command()
+def data(data_dir: DataOption = None, as_json: JsonOption = False) -> None:
+    """Get and verify the photos; print counts, bad files and duplicates across splits."""
+    from fashion_tuning.data.source import open_dataset
+    from fashion_tuning.show import Terminal, dataset_json
+
+    terminal = Terminal(as_json=as_json)
+    with terminal.counting("verifying photos") as progress:
+        dataset = open_dataset(
+            data_dir or environment_folder(),
+            cache_dir=cache_folder(),
+            progress=progress,
+            download_progress=terminal.interactive,
+        )
+    if as_json:
+        print(json.dumps(dataset_json(dataset), indent=1))
+    else:
+        terminal.dataset(dataset)
+
+
+@app.command()
+def tune(
+    card: Annotated[Path, typer.Argument(help="The experiment card.")] = Path("experiments/xception_150.toml"),
+    max_trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials in all, in place of the card's number.", show_default=False)
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Trials that run at a time.")] = 1,
+    data_dir: DataOption = None,
+    tracking_uri: StoreOption = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin the study anew; the earlier runs stay.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a study, or go on with it where it stopped."""
+    from fashion_tuning.launch import start_study
+
+    start_study(
+        card,
+        max_trials=max_trials,
+        num_workers=workers,
+        data_dir=data_dir,
+        environment_dir=environment_folder(),
+        tracking_uri=tracking_uri,
+        fresh=fresh,
+        as_json=as_json,
+        cache_dir=cache_folder(),
+    )
+
+
+@app.command()
+def demo(tracking_uri: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Run a small study on drawn garments: a tour of the program in a few minutes."""
+    from fashion_tuning.launch import start_study
+
+    start_study(
+        Path("experiments/demo.toml"),
+        tracking_uri=tracking_uri,
+        as_json=as_json,
+        cache_dir=cache_folder(),
+    )
+
+
+@app.command()
+def leaderboard(
+    study: Annotated[str, typer.Argument(help="Name or run id of a study.")] = "xception-150",
+    tracking_uri: StoreOption = None,
+    as_json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Show a study's trials, best first, with standard errors and ties named."""
+    if as_json and as_csv:
+        raise UsageError("both --json and --csv", expected="one of them")
+    from fashion_tuning.show import Terminal
+    from fashion_tuning.study.leaderboard import find_study
+    from fashion_tuning.study.leaderboard import leaderboard as read_leaderboard
+    from fashion_tuning.tracking.store import Store
+
+    store = Store(tracking_uri)
+    board = read_leaderboard(store, find_study(store, study))
+    if as_json:
+        print(json.dumps(board.as_dicts(), indent=1))
+    elif as_csv:
+        import pandas as pd
+
+        print(pd.DataFrame(board.as_dicts()).to_csv(index=False), end="")
+    else:
+        Terminal().leaderboard(board)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the UI listens, on this machine only.")] = 5000,
+    tracking_uri: StoreOption = None,
+) -> None:
+    """Open the MLflow UI on the right store."""
+    from fashion_tuning.tracking.ui import serve_ui
+
+    serve_ui(tracking_uri, port=port, announce=print)
+
+
+@cache_app.command("list")
+def cache_list(as_json: JsonOption = False) -> None:
+    """List what the cache holds, with sizes."""
+    from fashion_tuning.model.cache import list_cache
+    from fashion_tuning.show import Terminal
+
+    entries = list_cache(cache_folder())
+    if as_json:
+        print(json.dumps([entry.as_dict() for entry in entries], indent=1))
+    else:
+        Terminal().cache(cache_folder(), entries)
+
+
+@cache_app.command("verify")
+def cache_verify() -> None:
+    """Check every feature shard against its recorded digest; exit 1 where one differs."""
+    from fashion_tuning.model.cache import verify_cache
+    from fashion_tuning.show import Terminal
+
+    problems = verify_cache(cache_folder())
+    Terminal().problems(problems, good="every file in the cache is as it was written")
+    if problems:
+        raise typer.Exit(1)
+
+
+@cache_app.command("prune")
+def cache_prune(
+    unused_days: Annotated[
+        float | None,
+        typer.Option(min=0, help="Also remove features not used for this many days.", show_default=False),
+    ] = None,
+) -> None:
+    """Remove damaged and unfinished features, and on demand those long unused."""
+    from fashion_tuning.model.cache import prune_cache
+    from fashion_tuning.show import Terminal
+
+    Terminal().pruned(prune_cache(cache_folder(), unused_days=unused_days))
+
+
+def environment_folder() -> Path | None:
+    """The folder that FASHION_TUNING_DATA names, if any."""
+    named = os.environ.get("FASHION_TUNING_DATA")
+    return Path(named) if named else None
+
+
+def cache_folder() -> Path:
+    """FASHION_TUNING_CACHE, or the system's place for caches."""
+    named = os.environ.get("FASHION_TUNING_CACHE")
+    return Path(named).absolute() if named else user_cache_path("fashion-tuning")
+
+
+def main() -> NoReturn:
+    """Runs the command line and exits with the code that the contract names."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are no news to a person
+    with _interruptible():
+        sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        # standalone_mode off: click would print and exit by itself, with codes of its own.
+        code = typer.main.get_command(app)(standalone_mode=False)
+    except FashionTuningError as error:
+        return _complain(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted; the same command goes on where it stopped", 130)
+    except typer.TyperException as error:
+        return _complain(f"{error.format_message()}\nwhat to do: fashion-tuning --help shows the commands", 2)
+    except BrokenPipeError:
+        return 141
+    except Exception as error:
+        if os.environ.get("FASHION_TUNING_DEBUG"):
+            traceback.print_exc()
+        return _complain(f"a bug: {type(error).__name__}: {error}\nrun it again with: fashion-tuning --debug ...", 70)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"fashion-tuning: {text}", file=sys.stderr)
+    return code
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

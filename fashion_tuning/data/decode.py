@@ -1,0 +1,186 @@
+"""How a file becomes pixels: any photo, upright, RGB, 8 bits a channel."""
+
+import re
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import numpy as np
+from PIL import Image
+
+# Goes into every feature key: raise it when a change of this module changes a pixel.
+DECODE_VERSION: Final = 1
+ASPECT: Final = "squash"
+# Pillow's own warning threshold, a quarter of a gigabyte as RGB: beyond it a small file can exhaust memory.
+MAX_PIXELS: Final = 89_478_485
+
+_RESAMPLING: Final = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+}
+INTERPOLATIONS: Final = tuple(_RESAMPLING)
+
+Image.init()
+# Only formats that Pillow decodes by itself: its EPS reader would start Ghostscript on a stranger's file.
+_FORMATS: Final = tuple(
+    name
+    for name in ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF", "JPEG2000", "MPO", "PPM")
+    if name in Image.OPEN  # AVIF came with Pillow 11.3
+)
+
+_EXIF_ORIENTATION: Final = 0x0112
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class UnreadableImageError(Exception):
+    """A file that is no usable photo; `reason` is a short clause saying why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A photo that was read.
+
+    `image` is RGB and upright; `format` is Pillow's word for the content ("JPEG",
+    "PNG"); `remarks` says what had to be changed on the way, usually nothing.
+    """
+
+    image: Image.Image
+    format: str
+    remarks: tuple[str, ...]
+
+
+def read(source: Path | BinaryIO) -> Reading:
+    """Decodes a file wholly and says what was remarkable about it.
+
+    Raises:
+      UnreadableImageError: empty, truncated, broken, animated, too large, or no image at all.
+    """
+    # Pillow warns about sizes and broken metadata, which are judged here. Naming the filter anew is cheap and,
+    # unlike catch_warnings, can't restore another thread's filters wrongly.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        data = source.read_bytes() if isinstance(source, Path) else source.read()
+    except OSError as error:
+        raise UnreadableImageError(error.strerror or str(error)) from error
+    if not data:
+        raise UnreadableImageError("the file is empty")
+    try:
+        with Image.open(BytesIO(data), formats=_FORMATS) as image:
+            return _to_rgb(image)
+    except (UnreadableImageError, MemoryError):
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise UnreadableImageError(_unknown_content(data)) from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(f"more than {MAX_PIXELS:,} pixels") from error
+    except Exception as error:  # Pillow's readers raise nearly every kind on broken bytes
+        raise UnreadableImageError(f"broken: {str(error) or type(error).__name__}") from error
+
+
+def open_rgb(source: Path | BinaryIO) -> Image.Image:
+    """Opens a photo as an upright RGB image, transparent parts laid over white.
+
+    Raises:
+      UnreadableImageError: the file is no usable photo.
+    """
+    return read(source).image
+
+
+def decode(source: Path | BinaryIO, *, image_size: int, interpolation: str = "bilinear") -> np.ndarray:
+    """Reads a photo as pixels of one size; the whole photo is squashed into the square.
+
+    Returns: uint8 array (image_size, image_size, 3), RGB, 0..255.
+
+    Raises:
+      UnreadableImageError: the file is no usable photo.
+      ValueError: interpolation is none of INTERPOLATIONS, or image_size is below 1.
+    """
+    if interpolation not in _RESAMPLING:
+        raise ValueError(f"interpolation {interpolation!r}, expected one of {', '.join(INTERPOLATIONS)}")
+    if image_size < 1:
+        raise ValueError(f"image_size {image_size}, expected at least 1")
+    # No Image.draft and no reducing_gap: both are faster and change pixels.
+    image = open_rgb(source).resize((image_size, image_size), _RESAMPLING[interpolation], reducing_gap=None)
+    return np.array(image)
+
+
+def _to_rgb(image: Image.Image) -> Reading:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise UnreadableImageError(f"{width} x {height} is more than {MAX_PIXELS:,} pixels")
+    content = str(image.format)
+    # A phone's MPO is one photo with a depth map or a preview behind it.
+    num_frames = 1 if content == "MPO" else getattr(image, "n_frames", 1)
+    if num_frames > 1:
+        raise UnreadableImageError(f"animated or several pages: {num_frames} frames")
+    remarks = []
+    if _has_16_bits(image):
+        remarks.append("16 bits a channel, read as 8")
+    image.load()
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    if image.mode in ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N"):
+        remarks.append("grey")
+    elif image.mode in ("P", "PA"):
+        remarks.append("palette")
+    elif image.mode == "CMYK":
+        remarks.append("CMYK")
+    if image.has_transparency_data:
+        remarks.append("transparency, laid over white")
+    image = _flatten(image)
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
+        remarks.append(f"turned upright (EXIF orientation {orientation})")
+    return Reading(image, content, tuple(remarks))
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image.copy()  # without the file, its metadata and its plugin
+    if image.mode.startswith("I"):
+        image = _grey_to_8_bits(image)
+    if image.mode == "F":
+        raise UnreadableImageError("floating-point pixels, which have no agreed white")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image.convert("RGBA"))
+        image = white
+    return image.convert("RGB")
+
+
+def _grey_to_8_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise UnreadableImageError("32-bit integer pixels, which have no agreed white")
+    # The high byte, as Pillow itself does for 16-bit colour; convert("L") would cut everything above 255 off.
+    grey = (values >> 8).astype(np.uint8)
+    if "transparency" in image.info:
+        opaque = np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)
+        return Image.merge("LA", [Image.fromarray(grey), Image.fromarray(opaque)])
+    return Image.fromarray(grey)
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    return image.mode.startswith("I") or any(re.search(r";16", str(tile.args)) for tile in getattr(image, "tile", ()))
+
+
+def _unknown_content(data: bytes) -> str:
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1"):
+        return "HEIC, which Pillow can't read: save it as JPEG"
+    return "not an image, or a kind that isn't read here"

@@ -1,0 +1,141 @@
+"""Drawn garments: a procedural data set of the ten classes, for machines that the photos can't reach.
+
+Every picture is a pure function of the version, a seed, its label and its
+index, so the data set is the same wherever it is drawn. They are made as hard
+as a study needs: heads on Xception's frozen features at 150 px reach a
+validation accuracy of about 0.79 with learning rate 1e-3, 0.71 with 1e-4 and
+0.26 with 1e-5 (100 dense units, 10 epochs). Whoever changes a picture measures
+that again and counts DRAWN_VERSION up.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from filelock import FileLock
+from PIL import Image
+
+from fashion_tuning.data.garments import accessories, bottoms, tops
+from fashion_tuning.data.garments.outline import Part
+from fashion_tuning.data.garments.scene import Fabric, photograph
+from fashion_tuning.errors import DataError, DiskError
+
+DRAWN_VERSION: int = 1
+PER_CLASS: Mapping[str, int] = MappingProxyType({"train": 60, "validation": 12, "test": 12})
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a class is cut, and the fabrics it is made of; one named twice is twice as likely."""
+
+    cut: Callable[[np.random.Generator], list[Part]]
+    fabrics: tuple[Fabric, ...]
+
+
+_KINDS: Mapping[str, _Kind] = MappingProxyType(
+    {
+        "dress": _Kind(tops.dress, ("plain", "plain", "plain", "flowers", "flowers", "dots", "stripes")),
+        "hat": _Kind(accessories.hat, ("plain", "plain", "plain", "knit", "checks", "denim")),
+        "longsleeve": _Kind(tops.longsleeve, ("plain", "plain", "plain", "knit", "knit", "stripes", "dots")),
+        "outwear": _Kind(tops.outwear, ("plain", "plain", "plain", "plain", "denim", "checks", "knit")),
+        "pants": _Kind(bottoms.pants, ("plain", "plain", "plain", "denim", "denim", "checks", "stripes")),
+        "shirt": _Kind(tops.shirt, ("plain", "plain", "checks", "checks", "stripes", "denim", "flowers")),
+        "shoes": _Kind(accessories.shoes, ("plain", "plain", "plain", "plain", "plain", "denim", "flowers")),
+        "shorts": _Kind(bottoms.shorts, ("plain", "plain", "plain", "denim", "denim", "checks", "flowers")),
+        "skirt": _Kind(bottoms.skirt, ("plain", "plain", "plain", "checks", "denim", "flowers", "dots")),
+        "t-shirt": _Kind(tops.t_shirt, ("plain", "plain", "plain", "plain", "stripes", "stripes", "dots")),
+    }
+)
+_NEIGHBOUR_SHARE = 0.08  # of the pictures show a bit of another garment at the edge
+
+
+def draw_garment(label: str, *, seed: int, index: int) -> Image.Image:
+    """One picture of a garment: RGB, 300 x 400, a pure function of its arguments and DRAWN_VERSION.
+
+    Raises:
+      DataError: `label` is none of the ten classes.
+    """
+    if label not in _KINDS:
+        raise DataError(
+            f"a garment of the class {label!r} can't be drawn",
+            expected=f"one of {', '.join(_KINDS)}",
+            action="name a class from this list",
+        )
+    # Python's own hash() differs from process to process.
+    key = hashlib.blake2b(f"{DRAWN_VERSION}/{seed}/{label}/{index}".encode(), digest_size=16).digest()
+    random = np.random.default_rng(int.from_bytes(key, "big"))
+    kind = _KINDS[label]
+    parts = kind.cut(random)
+    fabric = kind.fabrics[random.integers(len(kind.fabrics))]
+    neighbour: list[Part] = []
+    if random.random() < _NEIGHBOUR_SHARE:
+        neighbour = list(_KINDS.values())[random.integers(len(_KINDS))].cut(random)
+    return photograph(parts, fabric, random, neighbour=neighbour)
+
+
+def draw_dataset(
+    root: Path,
+    *,
+    seed: int = 1,
+    per_class: Mapping[str, int] = PER_CLASS,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Draws the whole data set into `root`, or returns at once where `root` exists.
+
+    Writes root/<split>/<label>/<label>-0001.jpg and so on. The number counts
+    through all splits, so that no two splits share a picture. The pictures are
+    drawn into `<root>.partial` and moved into place when all are there; a
+    `<root>.lock` beside it keeps two processes apart.
+
+    Args:
+      root: The folder to make; missing parents are made too.
+      seed: Another seed draws other pictures.
+      per_class: Pictures of each class by split.
+      progress: Called after each picture with the number drawn and the number in all.
+
+    Raises:
+      DiskError: The folder can't be written or the disk is full.
+    """
+    partial = root.with_name(root.name + ".partial")
+    try:
+        if root.exists():
+            return
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(root.with_name(root.name + ".lock")):
+            if root.exists():
+                return
+            shutil.rmtree(partial, ignore_errors=True)  # what a killed process left
+            try:
+                _draw_all(partial, seed=seed, per_class=per_class, progress=progress)
+                partial.replace(root)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+    except OSError as error:
+        raise DiskError(
+            f"the drawn garments can't be written to {root}: {error}",
+            expected="a folder that can be written, with about 20 MB free",
+            action="free some space, or choose another cache folder with FASHION_TUNING_CACHE",
+        ) from error
+
+
+def _draw_all(
+    folder: Path, *, seed: int, per_class: Mapping[str, int], progress: Callable[[int, int], None] | None
+) -> None:
+    total = len(_KINDS) * sum(per_class.values())
+    done = 0
+    index = 0
+    for split, count in per_class.items():
+        for label in _KINDS:
+            target = folder / split / label
+            target.mkdir(parents=True)
+            for number in range(index + 1, index + count + 1):
+                draw_garment(label, seed=seed, index=number).save(target / f"{label}-{number:04d}.jpg", quality=90)
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+        index += count

@@ -1,0 +1,1 @@
+"""How the drawn garments look: outlines, the cuts of ten classes, and the scene they lie in."""

@@ -1,0 +1,160 @@
+"""Where the photos come from: a folder that somebody named, the cache, or GitHub."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fashion_tuning.data.download import COMMIT, NAME, download_photos, shipped_manifest
+from fashion_tuning.data.drawn import DRAWN_VERSION, draw_dataset
+from fashion_tuning.data.manifest import SPLITS, Manifest, Photo
+from fashion_tuning.data.split import split_class_folders
+from fashion_tuning.data.verify import Candidate, Progress, Verification, verified
+from fashion_tuning.errors import DataError
+
+DRAWN_NAME: Final = "drawn-garments"
+LAYOUTS: Final = "a folder with train/, validation/ and test/, each with one sub-folder per class, or one per class"
+# Written by file managers; a class folder's other files are all looked at, whatever their ending.
+SIDECARS: Final = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
+# A folder of this name at the top is part of a split layout, never a class.
+_SPLIT_NAMES: Final = frozenset({*SPLITS, "val", "valid", "training", "testing"})
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Verified photos and where they lie.
+
+    `name` is "clothing-dataset-small", "drawn-garments" or the folder's name; `kind` is
+    "folder" (named by the user), "archive" (downloaded into the cache) or "drawn".
+    """
+
+    name: str
+    root: Path
+    kind: str
+    verification: Verification
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.verification.manifest
+
+    def path(self, photo: Photo) -> Path:
+        """Where a photo of the manifest lies."""
+        return self.root / photo.path
+
+
+def open_dataset(
+    data_dir: Path | None, *, cache_dir: Path, progress: Progress | None = None, download_progress: bool = False
+) -> Dataset:
+    """Finds and verifies the photos: data_dir if named, else the cache, else GitHub's archive.
+
+    Writes below cache_dir: manifests/ (what was verified) and photos/ (what was downloaded).
+
+    Args:
+      progress: Called with (files verified, files in all).
+      download_progress: Shows a bar on the terminal while the archive comes.
+
+    Raises:
+      DataError: data_dir is none of the two layouts, or its photos are unusable; it is never replaced.
+      PhotosUnreachableError: no data_dir, nothing cached, and the download did not work.
+      DiskError: cache_dir can't be written.
+    """
+    shipped = shipped_manifest()
+    if data_dir is not None:
+        root = data_dir.expanduser().resolve()
+        verification = verified(root, _candidates(root), cache_dir=cache_dir, progress=progress)
+        known = verification.manifest.digest == shipped.digest
+        return Dataset(NAME if known else root.name, root, "folder", verification)
+    root = cache_dir.resolve() / "photos" / f"{NAME}-{COMMIT[:12]}"
+    if not root.exists():
+        download_photos(root, progress=download_progress)
+    verification = verified(root, _candidates(root), cache_dir=cache_dir, progress=progress)
+    if verification.manifest.digest != shipped.digest:
+        raise DataError(
+            f"the photos in {root} were changed since they were downloaded",
+            expected=f"the {len(shipped.photos)} photos of {NAME} at commit {COMMIT[:12]}",
+            action="delete this folder and type the same command again",
+        )
+    return Dataset(NAME, root, "archive", verification)
+
+
+def open_drawn(*, cache_dir: Path, progress: Progress | None = None) -> Dataset:
+    """The drawn garments, drawn into the cache where they are not there yet, and verified.
+
+    Raises:
+      DiskError: cache_dir can't be written.
+    """
+    root = cache_dir.resolve() / "photos" / f"{DRAWN_NAME}-{DRAWN_VERSION}"
+    draw_dataset(root, progress=progress)
+    return Dataset(DRAWN_NAME, root, "drawn", verified(root, _candidates(root), cache_dir=cache_dir))
+
+
+def _candidates(root: Path) -> list[Candidate]:
+    """All files that may be photos, with label and split, sorted by path."""
+    if not root.exists():
+        raise _wrong_folder(root, "does not exist")
+    if not root.is_dir():
+        raise _wrong_folder(root, "is a file")
+    folders = _folders(root)
+    split_folders = [name for name in folders if name.lower() in _SPLIT_NAMES]
+    if set(SPLITS) <= set(folders):
+        labels = {label for split in SPLITS for label in _folders(root / split)}
+        rows = [
+            (path, label, split)
+            for split in SPLITS
+            for label in _folders(root / split)
+            for path in _files(root, f"{split}/{label}")
+        ]
+        _refuse_empty(root, labels - {label for _, label, _ in rows})
+        return sorted(rows)
+    if split_folders:
+        missing = ", ".join(f"{split}/" for split in SPLITS if split not in folders)
+        raise _wrong_folder(root, f"holds {', '.join(f'{name}/' for name in split_folders)} but no {missing}")
+    if not folders:
+        num_files = sum(1 for _ in root.iterdir())
+        raise _wrong_folder(root, f"holds {num_files} files and no sub-folder" if num_files else "is empty")
+    if len(folders) == 1 and set(SPLITS) <= set(_folders(root / folders[0])):
+        raise _wrong_folder(root, "holds one folder with the splits inside", action=f"name {root / folders[0]} instead")
+    by_label = {label: list(_files(root, label)) for label in folders}
+    _refuse_empty(root, {label for label, paths in by_label.items() if not paths})
+    return split_class_folders(by_label)
+
+
+def _refuse_empty(root: Path, labels: set[str]) -> None:
+    if labels:
+        raise _wrong_folder(
+            root,
+            f"holds no file for the class {', '.join(repr(label) for label in sorted(labels)[:5])}",
+            action="add photos, or remove the empty folder",
+        )
+
+
+def _folders(folder: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+    except OSError as error:
+        raise _wrong_folder(folder, f"can't be read: {error.strerror}") from error
+
+
+def _files(root: Path, folder: str) -> Iterator[str]:
+    """Paths relative to root of the files at any depth below folder."""
+
+    def unreadable(error: OSError) -> None:
+        raise _wrong_folder(Path(str(error.filename)), f"can't be read: {error.strerror}") from error
+
+    for parent, folders, names in os.walk(root / folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        relative = Path(parent).relative_to(root).as_posix()
+        yield from (f"{relative}/{name}" for name in names if not _is_hidden(name) and name.lower() not in SIDECARS)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _wrong_folder(folder: Path, found: str, *, action: str = "") -> DataError:
+    return DataError(
+        f"the data folder {folder} {found}",
+        expected=LAYOUTS,
+        action=action or "name the right folder with --data or FASHION_TUNING_DATA",
+    )

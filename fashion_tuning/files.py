@@ -1,0 +1,69 @@
+"""Writing files so that a reader never sees half of one."""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fashion_tuning.errors import DiskError
+
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turns a refusal of the disk (full, read-only, not permitted) into a DiskError.
+
+    Raises:
+      DiskError: Naming the path and what the system said.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSALS and not isinstance(error, NotADirectoryError | FileExistsError):
+            raise
+        raise DiskError(
+            f"{error.filename or path} can't be written: {error.strerror}",
+            expected="a writable disk with free space",
+            action="free some space, or set FASHION_TUNING_CACHE to a folder on another disk; then run it again",
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success it is synced and takes its place at once.
+
+    The temporary name keeps the suffix of `path`. Parent folders are made. On an error nothing
+    is left behind.
+
+    Raises:
+      DiskError: The disk refuses.
+    """
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in one step, UTF-8.
+
+    Raises:
+      DiskError: The disk refuses.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,83 @@
+"""From a card's path to a finished study: everything it needs, found and made ready, then run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fashion_tuning.config import Card, load_card
+from fashion_tuning.data.source import Dataset, open_dataset, open_drawn
+from fashion_tuning.errors import NoTrialError, PhotosUnreachableError, UsageError
+from fashion_tuning.model.weights import get_weights
+from fashion_tuning.show import Terminal
+from fashion_tuning.study.executors import Worker
+
+
+def start_study(
+    card_path: Path,
+    *,
+    cache_dir: Path,
+    max_trials: int | None = None,
+    num_workers: int = 1,
+    data_dir: Path | None = None,
+    environment_dir: Path | None = None,
+    tracking_uri: str | None = None,
+    fresh: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Runs or resumes the study of a card and shows plan, progress and leaderboard.
+
+    Args:
+      data_dir: Folder of photos that the command names; environment_dir the one that the
+        environment names, which a card of drawn garments leaves alone.
+
+    Raises:
+      FashionTuningError: Of the kind that says what a person has to do.
+    """
+    card = load_card(card_path)
+    card_text = card_path.read_text(encoding="utf-8")
+    if card.photos == "drawn" and data_dir is not None:
+        raise UsageError(
+            f"--data {data_dir} with {card_path}, a card of drawn garments",
+            expected="no --data, or a card of photos",
+            action="fashion-tuning tune experiments/xception_150.toml --data FOLDER",
+        )
+    terminal = Terminal(as_json=as_json)
+    # Their slow import of Keras runs beside all that follows.
+    workers = [Worker() for _ in range(num_workers)]
+    try:
+        dataset = _photos(card, data_dir or environment_dir, cache_dir=cache_dir, terminal=terminal)
+        weights = get_weights(card.model.backbone, cache_dir=cache_dir, progress=terminal.line)
+        terminal.banner(dataset)
+        from fashion_tuning.study.leaderboard import leaderboard
+        from fashion_tuning.study.tune import StudyInputs, tune
+        from fashion_tuning.tracking.store import Store
+
+        store = Store(tracking_uri)
+        inputs = StudyInputs(card, card_text, dataset, weights, cache_dir)
+        with terminal.progress() as report:
+            study = tune(inputs, store, workers=workers, max_trials=max_trials, fresh=fresh, report=report)
+    finally:
+        for worker in workers:
+            worker.close()
+    try:
+        board = leaderboard(store, study)
+    except NoTrialError:
+        terminal.line("no trial was completed")
+        raise
+    terminal.leaderboard(board)
+    terminal.banner(dataset)
+    terminal.next_steps(study, tracking_uri=tracking_uri, card_path=card_path)
+
+
+def _photos(card: Card, data_dir: Path | None, *, cache_dir: Path, terminal: Terminal) -> Dataset:
+    """The card's photos; drawn garments where the card asks for them or nobody named a folder."""
+    with terminal.counting("verifying photos") as progress:
+        if card.photos == "clothing":
+            try:
+                return open_dataset(
+                    data_dir, cache_dir=cache_dir, progress=progress, download_progress=terminal.interactive
+                )
+            except PhotosUnreachableError as error:
+                terminal.line(f"{error.received}; going on with drawn garments")
+    with terminal.counting("drawing garments") as progress:
+        return open_drawn(cache_dir=cache_dir, progress=progress)

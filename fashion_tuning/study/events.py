@@ -1,0 +1,79 @@
+"""What happens in a study, as values: the coordinator reports them, the command line shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from fashion_tuning.tracking.records import TrialRecord
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is about to be done. Seconds and bytes are estimates; bytes an upper bound."""
+
+    card: str
+    tuner: str
+    dataset: str
+    drawn: bool
+    counts: Mapping[str, int]
+    classes: tuple[str, ...]
+    image_size: int
+    max_trials: int | None
+    trials_ended: int
+    seeds: int
+    epochs: int
+    images_cached: int
+    images_missing: int
+    seconds: float
+    checkpoint_bytes: int
+    feature_bytes: int
+    experiment: str
+    study_run: str
+    store: str
+    generation: int
+    resumed: bool
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FeaturesProgress:
+    """Images whose features stand in the cache, over all splits of the study."""
+
+    done: int
+    total: int
+    computed: int
+    seconds: float
+    waiting: bool
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A trial begins; `best` is the best completed trial so far."""
+
+    record: TrialRecord
+    max_trials: int | None
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """One epoch of a running trial, means over seeds."""
+
+    record: TrialRecord
+    epoch: int
+    val_accuracy: float
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """A trial is recorded: completed, or failed with a reason."""
+
+    record: TrialRecord
+    best: TrialRecord | None
+    trials_ended: int
+    max_trials: int | None
+    seconds_left: float | None
+
+
+Event = Plan | FeaturesProgress | TrialStarted | EpochEnded | TrialEnded
+Report = Callable[[Event], None]

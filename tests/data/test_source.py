@@ -1,0 +1,203 @@
+"""Where photos are found, in which layouts, and what a wrong folder is told."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fashion_tuning.data.download import COMMIT, shipped_manifest
+from fashion_tuning.data.source import open_dataset
+from fashion_tuning.errors import DataError, DiskError, PhotosUnreachableError
+
+PHOTOS = os.environ.get("FASHION_TUNING_DATA", "")
+
+
+def photo(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def class_folders(root: Path, *, each: int = 10) -> Path:
+    for number, label in enumerate(("dress", "hat")):
+        for index in range(each):
+            photo(root / label / f"{index}.png", seed=number * 100 + index)
+    return root
+
+
+def split_folders(root: Path) -> Path:
+    for number, split in enumerate(("train", "validation", "test")):
+        class_folders(root / split, each=number + 1)
+    return root
+
+
+def test_split_folders_are_used_as_they_are(tmp_path):
+    root = split_folders(tmp_path / "my photos")
+    dataset = open_dataset(root, cache_dir=tmp_path / "cache")
+    assert (dataset.name, dataset.kind, dataset.root) == ("my photos", "folder", root)
+    assert dataset.manifest.counts() == {
+        "train": {"dress": 1, "hat": 1},
+        "validation": {"dress": 2, "hat": 2},
+        "test": {"dress": 3, "hat": 3},
+    }
+    assert all(dataset.path(photo).is_file() for photo in dataset.manifest.photos)
+    assert dataset.manifest.photos[0].path == "test/dress/0.png"
+
+
+def test_class_folders_are_split(tmp_path):
+    dataset = open_dataset(class_folders(tmp_path / "photos"), cache_dir=tmp_path / "cache")
+    counts = dataset.manifest.counts()
+    assert counts == {
+        "train": {"dress": 8, "hat": 8},
+        "validation": {"dress": 1, "hat": 1},
+        "test": {"dress": 1, "hat": 1},
+    }
+
+
+def test_the_place_of_a_folder_does_not_change_its_digest(tmp_path):
+    first = class_folders(tmp_path / "first")
+    shutil.copytree(first, tmp_path / "second")
+    digests = [open_dataset(root, cache_dir=tmp_path / "c").manifest.digest for root in (first, tmp_path / "second")]
+    assert digests[0] == digests[1]
+
+
+def test_what_file_managers_leave_behind_is_ignored(tmp_path):
+    root = class_folders(tmp_path / "photos")
+    before = open_dataset(root, cache_dir=tmp_path / "cache").verification
+    for name in ("LICENSE", "README.md", ".hidden", "hat/Thumbs.db", "hat/.DS_Store", "hat/desktop.ini", "hat/._1.png"):
+        (root / name).write_text("not a photo")
+    for name in (".git", "__MACOSX"):
+        (root / name).mkdir()
+        (root / name / "config").write_text("not a photo")
+    assert open_dataset(root, cache_dir=tmp_path / "cache").verification == before
+
+
+def test_every_other_file_is_looked_at(tmp_path):
+    root = class_folders(tmp_path / "photos", each=100)
+    photo(root / "hat" / "upper.PNG", seed=901)
+    photo(root / "hat" / "modern.webp", seed=902)
+    photo(root / "hat" / "deeper" / "still.png", seed=903)
+    (root / "hat" / "notes.txt").write_text("not a photo")
+    dataset = open_dataset(root, cache_dir=tmp_path / "cache")
+    assert {"hat/upper.PNG", "hat/modern.webp", "hat/deeper/still.png"} <= {one.path for one in dataset.manifest.photos}
+    assert [one.path for one in dataset.verification.left_out] == ["hat/notes.txt"]
+
+
+def test_other_folders_beside_the_splits_are_ignored(tmp_path):
+    root = split_folders(tmp_path / "photos")
+    photo(root / "unsorted" / "0.png", seed=900)
+    assert len(open_dataset(root, cache_dir=tmp_path / "cache").manifest.photos) == 12
+
+
+def missing(root: Path) -> None:
+    shutil.rmtree(root)
+
+
+def a_file(root: Path) -> None:
+    shutil.rmtree(root)
+    root.write_text("a file")
+
+
+def empty(root: Path) -> None:
+    shutil.rmtree(root)
+    root.mkdir()
+
+
+def loose(root: Path) -> None:
+    empty(root)
+    photo(root / "0.png", seed=0)
+
+
+def no_test(root: Path) -> None:
+    shutil.rmtree(root / "dress")
+    shutil.rmtree(root / "hat")
+    split_folders(root)
+    shutil.rmtree(root / "test")
+
+
+def other_names(root: Path) -> None:
+    no_test(root)
+    (root / "validation").rename(root / "val")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (missing, "does not exist"),
+        (a_file, "is a file"),
+        (empty, "is empty"),
+        (loose, "holds 1 files and no sub-folder"),
+        (no_test, "holds train/, validation/ but no test/"),
+        (other_names, "holds train/, val/ but no validation/, test/"),
+    ],
+)
+def test_a_wrong_folder_is_told(tmp_path, spoil, says):
+    root = class_folders(tmp_path / "photos")
+    spoil(root)
+    with pytest.raises(DataError, match=says) as caught:
+        open_dataset(root, cache_dir=tmp_path / "cache")
+    assert not isinstance(caught.value, PhotosUnreachableError)  # a named folder is never replaced
+    assert str(root) in caught.value.received
+    assert "train/, validation/ and test/" in caught.value.expected
+    assert "one per class" in caught.value.expected
+    assert "--data" in caught.value.action
+
+
+@pytest.mark.parametrize("layout", [class_folders, split_folders])
+def test_an_empty_class_is_told(tmp_path, layout):
+    root = layout(tmp_path / "photos")
+    for folder in ("shoes", "train/shoes", "test/shoes"):
+        if (root / folder).parent.is_dir():
+            (root / folder).mkdir()
+    with pytest.raises(DataError, match="no file for the class 'shoes'"):
+        open_dataset(root, cache_dir=tmp_path / "cache")
+
+
+def test_an_unpacked_archive_is_recognized(tmp_path):
+    split_folders(tmp_path / "download" / "photos-main")
+    with pytest.raises(DataError) as caught:
+        open_dataset(tmp_path / "download", cache_dir=tmp_path / "cache")
+    assert str(tmp_path / "download" / "photos-main") in caught.value.action
+
+
+def test_a_class_of_one_photo(tmp_path):
+    root = class_folders(tmp_path / "photos")
+    photo(root / "shoes" / "0.png", seed=900)
+    with pytest.raises(DataError, match=r"'shoes' .* train split only"):
+        open_dataset(root, cache_dir=tmp_path / "cache")
+
+
+def test_an_unreachable_download(monkeypatch, tmp_path):
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # the discard port: nobody listens there
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(PhotosUnreachableError):
+        open_dataset(None, cache_dir=tmp_path)
+
+
+def test_changed_photos_in_the_cache_are_refused(tmp_path):
+    root = split_folders(tmp_path / "photos" / f"clothing-dataset-small-{COMMIT[:12]}")
+    with pytest.raises(DataError, match="were changed") as caught:
+        open_dataset(None, cache_dir=tmp_path)
+    assert str(root) in caught.value.received
+
+
+def test_a_cache_that_cannot_be_written(tmp_path):
+    (tmp_path / "cache").touch()
+    with pytest.raises(DiskError):
+        open_dataset(class_folders(tmp_path / "photos"), cache_dir=tmp_path / "cache")
+    with pytest.raises(DiskError):
+        open_dataset(None, cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.skipif(not PHOTOS, reason="FASHION_TUNING_DATA is not set")
+def test_the_real_photos(tmp_path):
+    dataset = open_dataset(Path(PHOTOS), cache_dir=tmp_path)
+    if dataset.name != "clothing-dataset-small":
+        pytest.skip("FASHION_TUNING_DATA holds other photos")
+    assert dataset.manifest == shipped_manifest()
+    assert dataset.verification.left_out == dataset.verification.notes == dataset.verification.duplicates == ()
