@@ -2,4 +2,5 @@
 
 from fashion_tuning.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

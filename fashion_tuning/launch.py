@@ -8,6 +8,7 @@ from fashion_tuning.config import Card, load_card
 from fashion_tuning.data.source import Dataset, open_dataset, open_drawn
 from fashion_tuning.errors import NoTrialError, PhotosUnreachableError, UsageError
 from fashion_tuning.model.weights import get_weights
+from fashion_tuning.quiet import silent_stderr
 from fashion_tuning.show import Terminal
 from fashion_tuning.study.executors import Worker
 
@@ -46,12 +47,12 @@ def start_study(
     workers = [Worker() for _ in range(num_workers)]
     try:
         dataset = _photos(card, data_dir or environment_dir, cache_dir=cache_dir, terminal=terminal)
+        with silent_stderr():
+            from fashion_tuning.study.leaderboard import leaderboard
+            from fashion_tuning.study.tune import StudyInputs, tune
+            from fashion_tuning.tracking.store import Store
         weights = get_weights(card.model.backbone, cache_dir=cache_dir, progress=terminal.line)
         terminal.banner(dataset)
-        from fashion_tuning.study.leaderboard import leaderboard
-        from fashion_tuning.study.tune import StudyInputs, tune
-        from fashion_tuning.tracking.store import Store
-
         store = Store(tracking_uri)
         inputs = StudyInputs(card, card_text, dataset, weights, cache_dir)
         with terminal.progress() as report:

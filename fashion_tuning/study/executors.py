@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from fashion_tuning.errors import FashionTuningError
+from fashion_tuning.quiet import silent_stderr
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ class Worker:
             yield message.value
 
     def close(self) -> None:
-        """Ends the process, whatever it is doing."""
+        """Ends the process, whatever it is doing; the next `submit` starts another."""
+        self.busy = False
         self._connection.close()
         if self._process.is_alive():
             self._process.terminate()
@@ -134,9 +136,10 @@ def _serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Logs of the libraries go where errors go, never between a command's results.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    from fashion_tuning.model import engine  # the slow import, while the coordinator still prepares
+    with silent_stderr():
+        from fashion_tuning.model import engine  # the slow import, while the coordinator still prepares
 
-    engine.prepare()
+        engine.prepare()
     while True:
         try:
             work, arguments, keywords = connection.recv()

@@ -106,7 +106,7 @@ def tune(
     """
     study = inputs.study
     limit = _limit(inputs.card, max_trials)
-    with _owned(store, inputs, study):
+    with _owned(inputs, store):
         known = find_studies(store, inputs.experiment)
         same = [record for record in known if record.digest == study.digest]
         resumed = bool(same) and not fresh
@@ -202,10 +202,15 @@ def _limit(card: Card, max_trials: int | None) -> int | None:
     return card.search.max_trials if card.search else len(card.configurations)
 
 
+def lock_path(inputs: StudyInputs, store: Store) -> Path:
+    """The file that the process which runs this study on this machine holds locked."""
+    name = hashlib.sha256(f"{store.uri}/{inputs.experiment}/{inputs.study.digest}".encode()).hexdigest()[:24]
+    return inputs.cache_dir / "locks" / f"{name}.lock"
+
+
 @contextmanager
-def _owned(store: Store, inputs: StudyInputs, study: Study) -> Iterator[None]:
-    name = hashlib.sha256(f"{store.uri}/{inputs.experiment}/{study.digest}".encode()).hexdigest()[:24]
-    path = inputs.cache_dir / "locks" / f"{name}.lock"
+def _owned(inputs: StudyInputs, store: Store) -> Iterator[None]:
+    path = lock_path(inputs, store)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
@@ -213,7 +218,7 @@ def _owned(store: Store, inputs: StudyInputs, study: Study) -> Iterator[None]:
             lock.acquire(timeout=0)
         except Timeout as error:
             raise StudyOwnedError(
-                f"study {study.digest} of {inputs.experiment!r} is being run by another process on this machine",
+                f"study {inputs.study.digest} of {inputs.experiment!r} is being run by another process on this machine",
                 action="wait for it, or stop it; then type the same command again",
             ) from error
     try:

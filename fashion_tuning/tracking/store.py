@@ -1,5 +1,6 @@
 """The MLflow tracking store: which one, made once, and how its failures reach a person."""
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ from mlflow.tracking import MlflowClient
 
 from fashion_tuning.errors import StoreError
 from fashion_tuning.files import disk_errors
+
+# Its news of tables made and monitors started would stand between a study's own lines.
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlruns"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import keras_tuner
@@ -15,6 +15,7 @@ from scipy.stats import qmc
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Kernel, Matern
+from threadpoolctl import ThreadpoolController
 
 from fashion_tuning.study.search.oracles import RUNNING, STOPPED, InMemory
 from fashion_tuning.study.search.space import Values, legal_values
@@ -56,7 +57,7 @@ class BayesianOptimizationOracle(InMemory, keras_tuner.oracles.BayesianOptimizat
             return super().populate_space(trial_id)
         if len(completed) < initial or not self._axes:
             return self._random_populate_space()
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _threads().limit(limits=1, user_api="blas"):
             # A length scale at its bound, or a variance of -1e-17, is nothing a person could act on.
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.filterwarnings("ignore", "Predicted variances", UserWarning)
@@ -170,6 +171,12 @@ def _gaussian_process(
         alpha=alpha,
         normalize_y=True,
     ).fit(positions, scores)
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """On a busy machine, threads waiting for each other cost 0.1 s per small matrix; one alone takes 1 ms."""
+    return ThreadpoolController()
 
 
 def _scan(objective: Callable[..., float], _: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, float]:

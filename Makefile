@@ -1,0 +1,60 @@
+# Every verb sets itself up: .venv is made or refreshed only when pyproject.toml or the lock changed.
+# Settings: CARD=experiments/course.toml  ARGS="--max-trials 30"  PYTHON=python3.12
+
+PYTHON ?= python3
+CARD ?= experiments/xception_150.toml
+ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+RUN := $(BIN)/fashion-tuning
+
+.DEFAULT_GOAL := help
+.PHONY: help tune demo data leaderboard ui test test-all lint bench lock
+
+help: ## Show the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  settings: CARD=experiments/course.toml ARGS="--max-trials 30" PYTHON=python3.12'
+
+tune: $(READY) ## Run the study, or go on with it; ends with a leaderboard
+	$(RUN) tune $(CARD) $(ARGS)
+
+demo: $(READY) ## A small study on drawn garments, without any photo
+	$(RUN) demo $(ARGS)
+
+data: $(READY) ## Get and verify the photos
+	$(RUN) data $(ARGS)
+
+leaderboard: $(READY) ## The newest study's trials, best first
+	$(RUN) leaderboard $(ARGS)
+
+ui: $(READY) ## The MLflow UI on the right store
+	$(RUN) ui $(ARGS)
+
+test: $(READY) ## The quick tests
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: $(READY) ## All tests, the slow ones too
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## Style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY) ## Speed, as ratios measured in one run
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+lock: $(READY) ## Renew requirements.lock from pyproject.toml
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --upgrade --no-emit-index-url --no-emit-find-links --strip-extras --extra dev \
+		--output-file requirements.lock pyproject.toml
+
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "fashion-tuning needs Python 3.11 or newer; received $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 2; }
+	@echo "setting up .venv (about 2 minutes the first time)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(READY)

@@ -1,0 +1,23 @@
+"""Silence for libraries that talk at start."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Drops what is written to file descriptor 2 meanwhile, by C++ code too.
+
+    For imports only: TensorFlow prints before it reads its own log level. An exception passes
+    through and is shown as ever.
+    """
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

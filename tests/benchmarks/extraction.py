@@ -1,0 +1,51 @@
+"""Feature extraction against the bare engine: does decoding ever make the network wait?"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from fashion_tuning.data.decode import decode
+from fashion_tuning.data.source import Dataset
+from fashion_tuning.model.backbone import build_prefix
+from fashion_tuning.model.extraction import BATCH_SIZE, Extractor
+from fashion_tuning.model.weights import Weights
+
+IMAGE_SIZE = 150
+NUM_IMAGES = 384
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Extraction:
+    rows: list[tuple[str, str, str, str]]
+    images_per_second: float
+
+
+def measure(dataset: Dataset, weights: Weights) -> Extraction:
+    """Images/s from files to features, and of the network alone on pixels that are there already."""
+    photos = [(dataset.path(photo), photo.sha256) for photo in dataset.manifest.select("train")[:NUM_IMAGES]]
+    pixels = np.stack([decode(path, image_size=IMAGE_SIZE, interpolation="nearest") for path, _ in photos])
+    prefix = build_prefix(weights, image_size=IMAGE_SIZE)
+    bare, whole = [], []
+    with Extractor(weights, image_size=IMAGE_SIZE, interpolation="nearest") as extractor:
+        prefix.predict_on_batch(pixels[:BATCH_SIZE])
+        list(extractor.features(photos[:BATCH_SIZE]))
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            for start in range(0, len(pixels), BATCH_SIZE):
+                prefix.predict_on_batch(pixels[start : start + BATCH_SIZE])
+            bare.append(len(photos) / (time.perf_counter() - started))
+            started = time.perf_counter()
+            for _ in extractor.features(photos):
+                pass
+            whole.append(len(photos) / (time.perf_counter() - started))
+    # Round by round, since the speed of a shared machine drifts.
+    ratio = float(np.median([one / other for one, other in zip(whole, bare, strict=True)]))
+    row = (
+        f"feature extraction at {IMAGE_SIZE} px, files to features ({len(photos)} images, median of {ROUNDS})",
+        f"{np.median(whole):.1f} images/s",
+        f"bare engine {np.median(bare):.1f} images/s",
+        f"{ratio:.2f}",
+    )
+    return Extraction([row], float(np.median(whole)))

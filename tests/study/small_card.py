@@ -1,0 +1,50 @@
+"""The card of the small studies in this room's tests."""
+
+from fashion_tuning.config import Card, parse_card
+
+CARD = """
+name = "small"
+seed = 3
+[images]
+image_size = 71
+[training]
+epochs = 2
+seeds = 2
+{search}
+[[configurations]]
+learning_rate = 0.001
+dense_units = 0
+dropout = 0.0
+source = "first"
+published_val_accuracy = 0.5
+[[configurations]]
+learning_rate = 0.0005
+dense_units = 10
+dropout = 0.2
+"""
+
+SEARCH = """
+[search]
+tuner = "{tuner}"
+{settings}
+[space.learning_rate]
+type = "float"
+min_value = 1e-4
+max_value = 1e-2
+sampling = "log"
+[space.dense_units]
+type = "choice"
+values = [0, 10]
+[space.dropout]
+type = "float"
+min_value = 0.0
+max_value = 0.4
+step = 0.2
+"""
+
+
+def make_card(tuner: str | None = None, settings: str = "max_trials = 5", **changes: object) -> Card:
+    """The small card: a list of two configurations, and a search where a tuner is named."""
+    search = SEARCH.format(tuner=tuner, settings=settings) if tuner else ""
+    card = parse_card(CARD.format(search=search), name="small.toml")
+    return card.model_copy(update=changes) if changes else card
