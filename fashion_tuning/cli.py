@@ -133,6 +133,9 @@ def leaderboard(
 
     store = Store(tracking_uri)
     board = read_leaderboard(store, find_study(store, study))
+    terminal = Terminal(as_json=as_json or as_csv)
+    if board.study.photos == "drawn":
+        terminal.line(f"{board.study.experiment}: drawn garments, no photos")
     if as_json:
         print(json.dumps(board.as_dicts(), indent=1))
     elif as_csv:
@@ -140,7 +143,7 @@ def leaderboard(
 
         print(pd.DataFrame(board.as_dicts()).to_csv(index=False), end="")
     else:
-        Terminal().leaderboard(board)
+        terminal.leaderboard(board)
 
 
 @app.command()
@@ -216,20 +219,31 @@ def main() -> NoReturn:
 def _run() -> int:
     try:
         # standalone_mode off: click would print and exit by itself, with codes of its own.
-        code = typer.main.get_command(app)(standalone_mode=False)
+        code = typer.main.get_command(app)(prog_name="fashion-tuning", standalone_mode=False)
+        sys.stdout.flush()
     except FashionTuningError as error:
         return _complain(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted; the same command goes on where it stopped", 130)
     except typer.TyperException as error:
-        return _complain(f"{error.format_message()}\nwhat to do: fashion-tuning --help shows the commands", 2)
+        return _complain(_advise(error), 2)
     except BrokenPipeError:
+        # Whoever read has enough, as with `| head`; Python's own flush at exit must not say so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
         if os.environ.get("FASHION_TUNING_DEBUG"):
             traceback.print_exc()
         return _complain(f"a bug: {type(error).__name__}: {error}\nrun it again with: fashion-tuning --debug ...", 70)
     return code if isinstance(code, int) else 0
+
+
+def _advise(error: typer.TyperException) -> str:
+    text = error.format_message()
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "fashion-tuning"
+    if text.startswith("Usage:"):
+        text = "no command was named"
+    return f"{text}\nwhat to do: {command} --help shows what there is"
 
 
 def _complain(text: str, code: int) -> int:

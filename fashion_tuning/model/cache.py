@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
+from filelock import Timeout
 
 from fashion_tuning.files import disk_errors
-from fashion_tuning.model.features import SHARD_SIZE
+from fashion_tuning.model.features import features_lock
+from fashion_tuning.model.shards import ShardedArray
 
 SECONDS_A_DAY = 86_400.0
 
@@ -46,74 +49,94 @@ def verify_cache(cache_dir: Path) -> list[str]:
 def prune_cache(cache_dir: Path, *, unused_days: float | None = None) -> list[CacheEntry]:
     """Removes damaged and unfinished features, and complete ones unused for `unused_days`.
 
-    Weights and photos stay: they are needed again. Returns what was removed.
+    Weights and photos stay: they are needed again. So do features that a process is computing
+    just now. Returns what was removed.
 
     Raises:
       DiskError: A folder can't be removed.
     """
     removed = []
-    for entry, _ in _entries(cache_dir, thorough=True):
-        old = unused_days is not None and entry.days_unused >= unused_days
-        if entry.kind == "features" and (entry.state != "complete" or old):
-            with disk_errors(entry.path):
-                shutil.rmtree(entry.path)
-            removed.append(entry)
+    for folder in _feature_folders(cache_dir):
+        try:
+            with disk_errors(folder), features_lock(folder).acquire(timeout=0):
+                entry, _ = _feature_entry(folder, thorough=True)
+                old = unused_days is not None and entry.days_unused >= unused_days
+                if entry.state != "complete" or old:
+                    shutil.rmtree(folder)
+                    removed.append(entry)
+        except Timeout:
+            continue
     return removed
 
 
 def _entries(cache_dir: Path, *, thorough: bool) -> Iterator[tuple[CacheEntry, list[str]]]:
-    for folder in sorted((cache_dir / "features").glob("*")):
-        if folder.is_dir():
-            yield _feature_entry(folder, thorough=thorough)
+    for folder in _feature_folders(cache_dir):
+        yield _feature_entry(folder, thorough=thorough)
     for kind in ("weights", "photos", "manifests"):
         for path in sorted((cache_dir / kind).glob("*")):
             if path.suffix == ".lock" or path.name.startswith("."):
                 continue
-            yield CacheEntry(kind, path.name, path, _bytes(path), "complete", _days_unused(path)), []
+            files = _files(path)
+            days = _days_since(max(file.st_atime, file.st_mtime) for file in files)
+            yield CacheEntry(kind, path.name, path, _total(files), "complete", days), []
+
+
+def _feature_folders(cache_dir: Path) -> list[Path]:
+    return sorted(folder for folder in (cache_dir / "features").glob("*") if folder.is_dir())
 
 
 def _feature_entry(folder: Path, *, thorough: bool) -> tuple[CacheEntry, list[str]]:
     problems: list[str] = []
-    unfinished = False
-    for array_path in sorted(folder.glob("*.npy")):
-        missing, damaged = _shards(array_path, thorough=thorough)
-        unfinished |= missing > 0
+    arrays = [path for path in sorted(folder.glob("*.npy")) if not path.name.startswith(".")]
+    state = "complete" if arrays else "unfinished"
+    for path in arrays:
+        missing, damaged, total = _shards(path, thorough=thorough)
         if missing:
-            problems.append(f"{array_path}: {missing} shards are not computed yet")
+            problems.append(f"{path}: {missing} of {total} shards are not computed yet")
+            state = "unfinished" if state == "complete" else state
         if damaged:
-            problems.append(f"{array_path}: {damaged} shards are damaged")
-    is_damaged = any("damaged" in problem for problem in problems)
-    state = "damaged" if is_damaged else "unfinished" if unfinished else "complete"
+            problems.append(f"{path}: {damaged} of {total} shards are damaged")
+            state = "damaged"
     try:
-        key = json.loads((folder / "key.json").read_text())
+        key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
         name = f"{folder.name} {key['backbone']} {key['image_size']} px, data {key['manifest'][:8]}"
     except (OSError, ValueError, KeyError, TypeError):
         name, state = folder.name, "damaged"
         problems.append(f"{folder / 'key.json'}: missing or unreadable")
-    return CacheEntry("features", name, folder, _bytes(folder), state, _days_unused(folder)), problems
+    files = _files(folder)
+    # By the time of writing, which every use renews: `cache verify` reads too, and is no use.
+    days = _days_since(file.st_mtime for file in files)
+    return CacheEntry("features", name, folder, _total(files), state, days), problems
 
 
-def _shards(array_path: Path, *, thorough: bool) -> tuple[int, int]:
-    """(missing, damaged) shards of one array; damage is looked for only if thorough."""
+def _shards(path: Path, *, thorough: bool) -> tuple[int, int, int]:
+    """(missing, damaged, all) shards of one array; unless thorough, damage shows in the file's head and size alone."""
     try:
-        digests = json.loads(array_path.with_suffix(".json").read_text())["sha256"]
-        array = np.load(array_path, mmap_mode="r")
-    except (OSError, ValueError, KeyError, TypeError):
-        return 1, 0
-    damaged = 0
+        array = ShardedArray.find(path)
+    except (OSError, ValueError):
+        return 1, 0, 1  # nothing is recorded yet, and every array has a shard
+    digests = array.digests()
+    missing = digests.count("")
     if thorough:
-        for number, digest in enumerate(digests):
-            block = np.ascontiguousarray(array[number * SHARD_SIZE : (number + 1) * SHARD_SIZE])
-            damaged += bool(digest) and hashlib.sha256(block.data).hexdigest() != digest
-    return sum(not digest for digest in digests), damaged
+        return missing, array.verify().count(False) - missing, len(digests)
+    sound = array.has_header() and array.has_full_size()
+    return missing, 0 if sound else len(digests) - missing, len(digests)
 
 
-def _bytes(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+def _files(path: Path) -> list[os.stat_result]:
+    """The files at or below a path; those that vanish meanwhile are left out."""
+    found = []
+    for one in (path, *path.rglob("*")):
+        with suppress(FileNotFoundError):
+            status = one.stat()
+            if stat.S_ISREG(status.st_mode):
+                found.append(status)
+    return found
 
 
-def _days_unused(path: Path) -> float:
-    times = [path.stat(), *(file.stat() for file in (path.iterdir() if path.is_dir() else ()))]
-    newest = max(max(one.st_mtime, one.st_atime) for one in times)
-    return max(0.0, time.time() - newest) / SECONDS_A_DAY
+def _total(files: list[os.stat_result]) -> int:
+    return sum(file.st_size for file in files)
+
+
+def _days_since(times: Iterator[float]) -> float:
+    return max(0.0, time.time() - max(times, default=0.0)) / SECONDS_A_DAY

@@ -5,6 +5,7 @@ graph runs all steps of an epoch for all seeds; the arithmetic is that of Keras 
 against `train_on_batch` of the whole network in tests/model/test_parity.py).
 """
 
+import gc
 from collections.abc import Sequence
 
 import keras
@@ -20,6 +21,15 @@ def prepare() -> None:
     tf.config.experimental.enable_op_determinism()
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def forget_models() -> None:
+    """Frees what earlier models of this process hold: graphs, copies of the features, weights.
+
+    Keras's global seed goes with it; nothing here draws from that.
+    """
+    keras.utils.clear_session()
+    gc.collect()
 
 
 class FusedAdam(keras.optimizers.Adam):

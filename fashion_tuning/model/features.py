@@ -1,15 +1,16 @@
 """The feature cache: what the frozen prefix makes of each image, computed once.
 
-Layout below the cache folder: features/<key digest>/key.json says what decides the values,
-<split>.npy holds one row per photo in manifest order, <split>.json the SHA-256 of each
-finished shard of rows. A shard counts once its rows are synced and its digest stands in
-<split>.json; a kill loses the shard in hand and no other.
+Layout below the cache folder: features/<key digest>/key.json says what decides the values and
+is written at every use, <split>.npy holds one row per photo in manifest order, <split>.json
+the SHA-256 of each finished shard of rows, see shards.py. features/<key digest>.lock is held
+while rows are written or removed; it lies outside so that it outlives the folder.
 """
 
 import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,9 +23,8 @@ from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.errors import DataError, DiskError
 from fashion_tuning.files import disk_errors, write_text
 from fashion_tuning.model.backbone import CUT, FEATURE_SIZE, PREPROCESSING
+from fashion_tuning.model.shards import ShardedArray
 from fashion_tuning.model.weights import Weights
-
-SHARD_SIZE = 256  # rows; some ten seconds of work on two cores
 
 
 @dataclass(frozen=True)
@@ -72,24 +72,11 @@ class FeatureRef:
     num_features: int
 
     @property
-    def array_path(self) -> Path:
-        return self.folder / f"{self.split}.npy"
-
-    @property
-    def shards_path(self) -> Path:
-        return self.folder / f"{self.split}.json"
-
-    @property
-    def num_shards(self) -> int:
-        return -(-len(self.photos) // SHARD_SIZE)
-
-    @property
-    def num_bytes(self) -> int:
-        """Size of the finished array on disk, in bytes."""
-        return len(self.photos) * self.num_features * 4
+    def array(self) -> ShardedArray:
+        return ShardedArray(self.folder / f"{self.split}.npy", len(self.photos), self.num_features)
 
     def rows(self, shard: int) -> range:
-        return range(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, len(self.photos)))
+        return self.array.rows(shard)
 
     def labels(self) -> np.ndarray:
         """(images,) int32 class indices."""
@@ -138,51 +125,51 @@ def load_features(ref: FeatureRef) -> np.ndarray:
     Raises:
       DataError: A shard is missing or its bytes are not those that were written.
     """
-    bad = [shard for shard, good in enumerate(verify_shards(ref)) if not good]
-    if bad:
+    good = verify_shards(ref)
+    if not all(good):
         raise DataError(
-            f"features {ref.array_path}: {len(bad)} of {ref.num_shards} shards are missing or damaged",
+            f"features {ref.array.path}: {good.count(False)} of {len(good)} shards are missing or damaged",
             action="run the command again: damaged shards are computed anew",
         )
-    return np.load(ref.array_path, mmap_mode="r")
+    return ref.array.load()
 
 
 def verify_shards(ref: FeatureRef) -> list[bool]:
     """For each shard whether it is finished and its bytes have the recorded SHA-256; read-only."""
-    digests = _read_digests(ref)
-    if not any(digests):
-        return [False] * ref.num_shards
-    try:
-        array = np.load(ref.array_path, mmap_mode="r")
-    except (OSError, ValueError):
-        return [False] * ref.num_shards
-    if array.shape != (len(ref.photos), ref.num_features) or array.dtype != np.float32:
-        return [False] * ref.num_shards
-    return [
-        bool(digest) and hashlib.sha256(array[_slice(ref.rows(shard))].data).hexdigest() == digest
-        for shard, digest in enumerate(digests)
-    ]
+    return ref.array.verify()
+
+
+def features_lock(folder: Path) -> FileLock:
+    """What a process holds while it writes or removes features/<key digest>."""
+    return FileLock(folder.with_name(f"{folder.name}.lock"))
 
 
 def compute_features(ref: FeatureRef, key: FeatureKey, *, root: Path, weights: Weights) -> Iterator[FeatureProgress]:
     """Computes the shards that are missing or damaged, one after the other.
 
-    Writes <split>.npy, <split>.json and key.json below `ref.folder`. Where another process is
-    at the same split, waits for it and takes its result.
+    Writes <split>.npy, <split>.json and key.json below `ref.folder`. Where another process
+    computes features of the same key, waits for it and takes its result. Where nothing is
+    missing, nothing has to be writable.
 
     Raises:
       DataError: A photo is not the one in the manifest any more.
       DiskError: The disk refuses.
     """
+    if all(verify_shards(ref)):
+        with suppress(DiskError):  # the time of use matters to `cache prune` alone
+            _write_key(ref, key)
+        yield FeatureProgress(ref.split, len(ref.photos), len(ref.photos))
+        return
+    lock = features_lock(ref.folder)
     with disk_errors(ref.folder):
-        ref.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(ref.folder / f"{ref.split}.lock")
+        ref.folder.parent.mkdir(parents=True, exist_ok=True)
     while True:
         try:
-            lock.acquire(timeout=1)
+            with disk_errors(ref.folder):
+                lock.acquire(timeout=1)
             break
         except Timeout:
-            done = sum(len(ref.rows(shard)) for shard, digest in enumerate(_read_digests(ref)) if digest)
+            done = sum(len(ref.rows(shard)) for shard, digest in enumerate(ref.array.digests()) if digest)
             yield FeatureProgress(ref.split, done, len(ref.photos), waiting=True)
     try:
         yield from _compute_missing(ref, key, root, weights)
@@ -199,60 +186,23 @@ def _compute_missing(ref: FeatureRef, key: FeatureKey, root: Path, weights: Weig
         return
     from fashion_tuning.model.extraction import Extractor
 
-    write_text(ref.folder / "key.json", json.dumps(key.parts(), indent=1, sort_keys=True))
-    if not any(good):
-        _allocate(ref)
-    digests = [digest if is_good else "" for digest, is_good in zip(_read_digests(ref), good, strict=True)]
+    _write_key(ref, key)
+    ref.array.allocate()
     with Extractor(weights, image_size=key.image_size, interpolation=key.interpolation) as extractor:
         wanted = [ref.photos[row] for shard in missing for row in ref.rows(shard)]
         batches = extractor.features([(root / path, sha256) for path, sha256, _ in wanted])
         for shard in missing:
-            rows = ref.rows(shard)
-            block = np.empty((len(rows), ref.num_features), np.float32)
+            block = np.empty((len(ref.rows(shard)), ref.num_features), np.float32)
             filled = 0
-            while filled < len(rows):
+            # Batches end where shards end, so a row's batch, and with it its last bits, is always the same.
+            while filled < len(block):
                 batch = next(batches)
                 block[filled : filled + len(batch)] = batch
                 filled += len(batch)
                 yield FeatureProgress(ref.split, done + filled, len(ref.photos))
-            _write_rows(ref, rows, block)
-            digests[shard] = hashlib.sha256(block.data).hexdigest()
-            write_text(ref.shards_path, json.dumps({"shard_size": SHARD_SIZE, "sha256": digests}))
-            done += len(rows)
+            ref.array.write(shard, block)
+            done += len(block)
 
 
-def _read_digests(ref: FeatureRef) -> list[str]:
-    try:
-        record = json.loads(ref.shards_path.read_text())
-        digests = list(record["sha256"])
-        fits = record["shard_size"] == SHARD_SIZE and len(digests) == ref.num_shards
-    except (OSError, ValueError, KeyError, TypeError):
-        fits = False
-    return digests if fits else [""] * ref.num_shards
-
-
-def _allocate(ref: FeatureRef) -> None:
-    with disk_errors(ref.array_path), ref.array_path.open("wb") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (len(ref.photos), ref.num_features)}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.truncate(file.tell() + ref.num_bytes)
-    ref.shards_path.unlink(missing_ok=True)
-
-
-def _write_rows(ref: FeatureRef, rows: range, block: np.ndarray) -> None:
-    # Written through the file, not the memory map: on a full disk a map ends the process with
-    # SIGBUS, a write says ENOSPC.
-    try:
-        with disk_errors(ref.array_path), ref.array_path.open("r+b") as file:
-            np.lib.format.read_magic(file)
-            np.lib.format.read_array_header_1_0(file)
-            file.seek(rows.start * ref.num_features * 4, os.SEEK_CUR)
-            file.write(block.data)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileNotFoundError as error:
-        raise DiskError(f"{ref.array_path} was removed while it was written", action="run the command again") from error
-
-
-def _slice(rows: range) -> slice:
-    return slice(rows.start, rows.stop)
+def _write_key(ref: FeatureRef, key: FeatureKey) -> None:
+    write_text(ref.folder / "key.json", json.dumps(key.parts(), indent=1, sort_keys=True))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fashion_tuning.files import disk_errors
 from fashion_tuning.model.features import FeatureRef, load_features
 from fashion_tuning.model.head import build_head
 from fashion_tuning.seeds import derive_seed
@@ -77,9 +78,12 @@ def train_trial(
 
     Raises:
       DivergedError: A loss or a logit is not finite; nothing of that epoch is yielded.
+      DataError: Features are missing or damaged.
+      DiskError: A checkpoint can't be written.
     """
-    from fashion_tuning.model.engine import HeadTrainer
+    from fashion_tuning.model.engine import HeadTrainer, forget_models
 
+    forget_models()
     num_classes = len(train.classes)
     features = load_features(train)
     val_features = load_features(validation)
@@ -109,8 +113,9 @@ def train_trial(
         order = epoch_order(len(labels), study_seed=settings.study_seed, num_seeds=settings.num_seeds, epoch=epoch)
         loss, accuracy = trainer.run_epoch(order)
         trained = time.perf_counter()
-        probabilities, val_loss = _score(trainer.predict(val_features), val_labels)
-        _require_finite(epoch, loss=loss, val_loss=val_loss)
+        logits = trainer.predict(val_features)
+        probabilities, val_loss = _score(logits, val_labels)
+        _require_finite(epoch, {"loss": loss, "largest logit": np.abs(logits).max((1, 2)), "val_loss": val_loss})
         val_accuracy = (probabilities.argmax(-1) == val_labels).mean(-1)
         validated = time.perf_counter()
         mean_improved = val_accuracy.mean() > best_mean
@@ -160,15 +165,16 @@ def _score(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.exp(log_probabilities).astype(np.float32), -picked.mean(-1)
 
 
-def _require_finite(epoch: int, **losses: np.ndarray) -> None:
-    for name, values in losses.items():
+def _require_finite(epoch: int, values_by_name: Mapping[str, np.ndarray]) -> None:
+    for name, values in values_by_name.items():
         if not np.isfinite(values).all():
             shown = ", ".join(f"seed {seed}: {value}" for seed, value in enumerate(values, 1))
             raise DivergedError(f"{name} is not finite in epoch {epoch} ({shown})")
 
 
 def _save(head: keras.Model, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"unfinished-{path.name}")
-    head.save(temporary)
-    return temporary.replace(path)
+    with disk_errors(path):  # a full disk is no property of the trial
+        path.parent.mkdir(parents=True, exist_ok=True)
+        head.save(temporary)
+        return temporary.replace(path)

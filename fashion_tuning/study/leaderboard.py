@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fashion_tuning.errors import NoTrialError, StoreError
+from fashion_tuning.errors import NoTrialError, UsageError
 from fashion_tuning.study import selection
 from fashion_tuning.tracking.records import (
     StudyRecord,
@@ -64,7 +64,8 @@ def find_study(store: Store, name: str) -> StudyRecord:
     twin.
 
     Raises:
-      StoreError: No study of that name or id.
+      UsageError: No study of that name or id.
+      StoreError: The store can't be read.
     """
     for experiment in (name, f"{name}-drawn"):
         studies = find_studies(store, experiment)
@@ -73,7 +74,7 @@ def find_study(store: Store, name: str) -> StudyRecord:
     study = read_study(store, name)
     if study is None:
         known = [experiment for experiment in store.experiment_names() if find_studies(store, experiment)]
-        raise StoreError(
+        raise UsageError(
             f"no study {name!r} in {store.uri}",
             expected=f"a run id, or one of: {', '.join(sorted(known))}" if known else "a study; this store has none",
             action="fashion-tuning tune experiments/xception_150.toml makes one",

@@ -179,7 +179,7 @@ def differences(old: Mapping[str, object], new: Mapping[str, object], prefix: st
     """Which parts of two studies differ, as "key: old -> new" lines."""
     lines: list[str] = []
     for key in sorted({*old, *new}):
-        before, after = old.get(key), new.get(key)
+        before, after = _as_mapping(old.get(key)), _as_mapping(new.get(key))
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             lines.extend(differences(before, after, f"{prefix}{key}."))
         elif before != after:
@@ -188,9 +188,14 @@ def differences(old: Mapping[str, object], new: Mapping[str, object], prefix: st
     return tuple(lines)
 
 
+def _as_mapping(value: object) -> object:
+    """A list of tables as a table with the keys #1, #2, ...; anything else as it is."""
+    if isinstance(value, list) and any(isinstance(entry, Mapping) for entry in value):
+        return {f"#{number}": entry for number, entry in enumerate(value, 1)}
+    return value
+
+
 def _short(value: object) -> str:
-    if isinstance(value, list):
-        return f"{len(value)} entries"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {entry}" for key, entry in value.items() if entry is not None)
     return "nothing" if value is None else str(value)

@@ -1,0 +1,166 @@
+"""The space of a search: a range per hyperparameter, in Keras Tuner's words."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from fashion_tuning.table import Table, wrong
+
+HYPERPARAMETERS = ("learning_rate", "dense_units", "dropout")
+
+Number = int | float
+Sampling = Literal["linear", "log", "reverse_log"]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class FloatRange(Table):
+    """Keras Tuner's Float: a real number between two bounds, both included.
+
+    With sampling "linear" `step` is added, with the others it is a factor, from the lower
+    bound on ("log") or mirrored, from the upper bound down ("reverse_log").
+    """
+
+    type: Literal["float"]
+    min_value: float
+    max_value: float
+    step: float | None = Field(default=None, gt=0)
+    sampling: Sampling = "linear"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_range(self)
+        return self
+
+    def contains(self, value: Any) -> bool:
+        return _is_number(value) and _in_range(self, value)
+
+    def __str__(self) -> str:
+        return _range_text(self)
+
+
+class IntRange(Table):
+    """Keras Tuner's Int: a whole number between two bounds, both included; `step` as in `FloatRange`."""
+
+    type: Literal["int"]
+    min_value: int
+    max_value: int
+    step: Positive | None = None
+    sampling: Sampling = "linear"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_range(self)
+        return self
+
+    def contains(self, value: Any) -> bool:
+        return _is_number(value) and float(value).is_integer() and _in_range(self, value)
+
+    def __str__(self) -> str:
+        return _range_text(self)
+
+
+class Choice(Table):
+    """Keras Tuner's Choice: one of a list of numbers."""
+
+    type: Literal["choice"]
+    values: tuple[Number, ...] = Field(strict=False)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        twice = sorted({value for value in self.values if self.values.count(value) > 1})
+        if twice or not self.values:
+            expected = f"{twice[0]:g} only once" if twice else "at least one value"
+            raise wrong("values", received=list(self.values), expected=expected)
+        return self
+
+    def contains(self, value: Any) -> bool:
+        return _is_number(value) and value in self.values
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(f"{value:g}" for value in self.values)
+
+
+class Fixed(Table):
+    """Keras Tuner's Fixed: the same value in every trial."""
+
+    type: Literal["fixed"]
+    value: Number
+
+    def contains(self, value: Any) -> bool:
+        return _is_number(value) and value == self.value
+
+    def __str__(self) -> str:
+        return f"{self.value:g} (fixed)"
+
+
+Range = Annotated[FloatRange | IntRange | Choice | Fixed, Field(discriminator="type")]
+
+
+class Space(Table):
+    """What is searched: one range per hyperparameter of the head."""
+
+    learning_rate: Range
+    dense_units: Range
+    dropout: Range
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, allowed in self.items():
+            for key, bound in _bounds(allowed):
+                if name == "learning_rate" and bound <= 0:
+                    raise wrong(name, *key, received=bound, expected="a learning rate greater than 0")
+                if name == "dense_units" and (bound < 0 or not isinstance(bound, int)):
+                    raise wrong(name, *key, received=bound, expected="a whole number of units, 0 for no dense layer")
+                if name == "dropout" and not 0 <= bound < 1:
+                    raise wrong(name, *key, received=bound, expected="a dropout rate from 0 to less than 1")
+        return self
+
+    def items(self) -> tuple[tuple[str, FloatRange | IntRange | Choice | Fixed], ...]:
+        return tuple((name, getattr(self, name)) for name in HYPERPARAMETERS)
+
+
+def _check_range(allowed: FloatRange | IntRange) -> None:
+    low, high = allowed.min_value, allowed.max_value
+    if low >= high:
+        raise wrong("max_value", received=high, expected=f"more than min_value, which is {low:g}")
+    if allowed.sampling == "linear":
+        return
+    if low <= 0:
+        raise wrong("min_value", received=low, expected=f"more than 0 with sampling = {allowed.sampling!r}")
+    if allowed.step is not None and allowed.step <= 1:
+        raise wrong("step", received=allowed.step, expected=f"a factor above 1 with sampling = {allowed.sampling!r}")
+
+
+def _in_range(allowed: FloatRange | IntRange, value: Number) -> bool:
+    low, high, step = allowed.min_value, allowed.max_value, allowed.step
+    if not low <= value <= high:
+        return False
+    if step is None:
+        return True
+    if allowed.sampling == "linear":
+        position = (value - low) / step
+    else:
+        mirrored = low + high - value if allowed.sampling == "reverse_log" else value
+        position = math.log(mirrored / low) / math.log(step)
+    return abs(position - round(position)) < 1e-6
+
+
+def _range_text(allowed: FloatRange | IntRange) -> str:
+    step = f", step {allowed.step:g}" if allowed.step else ""
+    return f"{allowed.min_value:g} to {allowed.max_value:g}{step} ({allowed.sampling})"
+
+
+def _bounds(allowed: FloatRange | IntRange | Choice | Fixed) -> tuple[tuple[tuple[str | int, ...], Number], ...]:
+    """Every number that a range names, with the key it stands at."""
+    if isinstance(allowed, Choice):
+        return tuple((("values", place), value) for place, value in enumerate(allowed.values))
+    if isinstance(allowed, Fixed):
+        return ((("value",), allowed.value),)
+    return ((("min_value",), allowed.min_value), (("max_value",), allowed.max_value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
