@@ -226,7 +226,13 @@ def _run() -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted; the same command goes on where it stopped", 130)
     except typer.TyperException as error:
-        return _complain(_advise(error), 2)
+        text = error.format_message()
+        if text.startswith("Usage:"):  # no command was named: its help is the answer
+            print(text, file=sys.stderr)
+            return 2
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "fashion-tuning"
+        return _complain(f"{text}\nwhat to do: {command} --help shows what there is", 2)
     except BrokenPipeError:
         # Whoever read has enough, as with `| head`; Python's own flush at exit must not say so.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -236,14 +242,6 @@ def _run() -> int:
             traceback.print_exc()
         return _complain(f"a bug: {type(error).__name__}: {error}\nrun it again with: fashion-tuning --debug ...", 70)
     return code if isinstance(code, int) else 0
-
-
-def _advise(error: typer.TyperException) -> str:
-    text = error.format_message()
-    command = error.ctx.command_path if getattr(error, "ctx", None) else "fashion-tuning"
-    if text.startswith("Usage:"):
-        text = "no command was named"
-    return f"{text}\nwhat to do: {command} --help shows what there is"
 
 
 def _complain(text: str, code: int) -> int:

@@ -48,8 +48,9 @@ def start_study(
     try:
         dataset = _photos(card, data_dir or environment_dir, cache_dir=cache_dir, terminal=terminal)
         with silent_stderr():
+            from fashion_tuning.study.inputs import StudyInputs
             from fashion_tuning.study.leaderboard import leaderboard
-            from fashion_tuning.study.tune import StudyInputs, tune
+            from fashion_tuning.study.tune import tune
             from fashion_tuning.tracking.store import Store
         weights = get_weights(card.model.backbone, cache_dir=cache_dir, progress=terminal.line)
         terminal.banner(dataset)

@@ -51,7 +51,7 @@ class LineProgress:
 
     def _features(self, event: FeaturesProgress) -> None:
         now = time.monotonic()
-        if event.done == event.total and not event.computed:
+        if not event.computed and not event.waiting:
             return
         if event.done < event.total and now - self._last < _SECONDS_BETWEEN_LINES:
             return

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from fashion_tuning.tracking.records import StudyRecord
 
 
+_WIDE = 132
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # the command line's own exit code, where rich would exit with 1
+
+
 class Terminal:
     """Prints tables and progress; plain lines where output is no terminal, JSON lines on demand.
 
@@ -36,7 +44,7 @@ class Terminal:
         self.as_json = as_json
         self.interactive = sys.stdout.isatty() and not as_json
         # Into a file or a pipe, a table must not be cut at 80 columns.
-        self._console = Console(highlight=False, soft_wrap=True, width=None if self.interactive else 150)
+        self._console = _Console(highlight=False, soft_wrap=True, width=None if self.interactive else 150)
 
     def line(self, text: str) -> None:
         """One line of news; to stderr with --json."""
@@ -127,44 +135,17 @@ class Terminal:
             return
         study = board.study
         self.line(f"\n{study.experiment} · study {study.digest} · run {study.run_id}")
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for header in (
-            "rank",
-            "trial",
-            "learning_rate",
-            "dense_units",
-            "dropout",
-            "val accuracy ± se",
-            "best epoch",
-            "seconds",
-        ):
-            table.add_column(header, justify="right")
-        table.add_column("published")
-        table.add_column("run id", no_wrap=True)
-        for row in board.rows:
-            record = row.record
-            metrics = record.metrics
-            published = f"{record.published_val_accuracy:.4f} " if record.published_val_accuracy else ""
-            table.add_row(
-                f"{row.rank}{'=' if row.tied else ' '}",
-                f"{record.trial:02d}",
-                f"{record.values['learning_rate']:.3g}",
-                f"{record.values['dense_units']:g}",
-                f"{record.values['dropout']:g}",
-                f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}",
-                f"{metrics['best_epoch']:.0f}/{metrics['epochs_run']:.0f}",
-                f"{metrics['seconds']:.1f}",
-                published + (f"({record.source})" if record.source else ""),
-                record.run_id,
-            )
-        self._console.print(table)
+        wide = self._console.width >= _WIDE
+        self._console.print(_trials_table(board, wide=wide))
         tied = sum(row.tied for row in board.rows)
         if tied > 1:
-            self.line(f"=  {tied} trials tie with the best: their paired difference is within one standard error")
+            self.line(f"=  {tied - 1} more tie with the best: their paired difference is within one standard error")
+        if any(row.record.published_val_accuracy for row in board.rows):
+            self.line("published: best epoch of one seed, as the source reports it for this configuration")
+        if not wide:
+            self.line("run ids are cut short here; --json, --csv or a wider window show them whole")
         for record in board.failed:
             self.line(f"failed: trial {record.trial:02d}: {record.error}: {record.error_message}")
-        if any(row.record.published_val_accuracy for row in board.rows):
-            self.line("published: best epoch of one seed, as the source named there reports it for this configuration")
 
     def next_steps(self, study: StudyRecord, *, tracking_uri: str | None, card_path: Path) -> None:
         """The commands to type now."""
@@ -199,6 +180,37 @@ class Terminal:
         for entry in removed:
             self.line(f"removed {entry.kind} {entry.name} ({entry.state}, {size(entry.num_bytes)})")
         self.line(f"freed {size(sum(entry.num_bytes for entry in removed))}")
+
+
+def _trials_table(board: Leaderboard, *, wide: bool) -> Table:
+    """Columns fit into 80 characters; with `wide`, sources and whole run ids into `_WIDE`."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), header_style="bold")
+    for header in ("rank", "trial", "learning\nrate", "dense\nunits", "dropout", "val accuracy\n± se"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for header in ("best\nepoch", "seconds"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("published" if wide else "publ.", no_wrap=True)
+    table.add_column("run id", no_wrap=True)
+    ties = any(row.tied for row in board.rows[1:])
+    for row in board.rows:
+        record = row.record
+        metrics = record.metrics
+        published = f"{record.published_val_accuracy:.4f}" if record.published_val_accuracy else ""
+        if wide and record.source:
+            published = f"{published} ({record.source})".lstrip()
+        table.add_row(
+            f"{row.rank}{'=' if row.tied and ties else ' '}",
+            f"{record.trial:02d}",
+            f"{record.values['learning_rate']:.3g}",
+            f"{record.values['dense_units']:g}",
+            f"{record.values['dropout']:.3g}",
+            f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}",
+            f"{metrics['best_epoch']:.0f}/{metrics['epochs_run']:.0f}",
+            f"{metrics['seconds']:.1f}",
+            published,
+            record.run_id if wide else record.run_id[:8],
+        )
+    return table
 
 
 def dataset_json(dataset: Dataset) -> dict[str, Any]:

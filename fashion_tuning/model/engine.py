@@ -18,6 +18,8 @@ def prepare() -> None:
 
     Call once per process, before any model is built.
     """
+    # Every trial is another graph of the same code, and TensorFlow would warn of each.
+    tf.get_logger().setLevel("ERROR")
     tf.config.experimental.enable_op_determinism()
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from fashion_tuning.config import Card
 from fashion_tuning.errors import FashionTuningError, NoTrialError
-from fashion_tuning.files import disk_errors
 from fashion_tuning.model.features import FeatureRef
 from fashion_tuning.model.head import count_parameters
 from fashion_tuning.model.training import EpochResult, TrialSettings, train_trial
-from fashion_tuning.study import selection
+from fashion_tuning.study.attempt import Attempt
 from fashion_tuning.study.events import EpochEnded, Report, TrialEnded, TrialStarted
-from fashion_tuning.study.executors import Done, Failed, Message, Worker, ready
+from fashion_tuning.study.executors import Done, Failed, Message, Output, Worker, ready
 from fashion_tuning.study.search import WAITING, Search, Suggestion
 from fashion_tuning.tracking.records import TrialRecord
 from fashion_tuning.tracking.study_run import StudyRun
 from fashion_tuning.tracking.trial_run import TrialRun
 
 MAX_CONSECUTIVE_FAILURES = 3
-
-
-@dataclass
-class _Running:
-    """A trial on a worker: its run, its scratch folder, and what it has given so far."""
-
-    run: TrialRun
-    scratch: Path
-    started: float
-    results: list[EpochResult] = field(default_factory=list)
-    seconds_tracking: float = 0.0
 
 
 class Coordinator:
@@ -50,7 +36,6 @@ class Coordinator:
       workers: Where trials run, one at a time each.
       train, validation: The features.
       max_trials: When to stop; None where the tuner or the list comes to its own end.
-      seconds_features: What computing the features took in this start.
       report: Told of every event.
     """
 
@@ -65,7 +50,6 @@ class Coordinator:
         train: FeatureRef,
         validation: FeatureRef,
         max_trials: int | None,
-        seconds_features: float,
         report: Report,
     ) -> None:
         self._card = card
@@ -74,16 +58,15 @@ class Coordinator:
         self._train = train
         self._validation = validation
         self._max_trials = max_trials
-        self._seconds_features = seconds_features
         self._report = report
         self._attempts = dict(attempts)
         self._records = {record.trial: record for record in history}
         self._search = Search(card) if card.search else None
         self._interrupted = [record for record in history if not record.counts]
         self._order = max((max(record.ask, record.tell or 0) for record in history), default=0)
-        self._running: dict[Worker, _Running] = {}
+        self._running: dict[Worker, Attempt] = {}
         self._failures_in_a_row = 0
-        self._seconds_asking = 0.0
+        self._seconds_asking: dict[int, float] = {}
         self._seconds_here: list[float] = []
         self._labels = validation.labels()
         self._replay(history)
@@ -127,8 +110,18 @@ class Coordinator:
 
     def _tell(self, record: TrialRecord) -> None:
         if self._search is not None:
-            error = record.metrics.get("best_val_accuracy_se")
-            self._search.tell(record.trial, record.score, standard_error=error)
+            self._search.tell(record.trial, record.score, standard_error=self._noise(record))
+
+    def _noise(self, record: TrialRecord) -> float | None:
+        """Standard error of a score as the oracle should see it.
+
+        All trials are scored on the same images, whose luck moves them together and ranks none
+        of them; what is left is the spread over seeds. With one seed nothing tells the two apart.
+        """
+        spread = record.metrics.get("best_val_accuracy_seed_sd")
+        if spread is None:
+            return record.metrics.get("best_val_accuracy_se")
+        return spread / math.sqrt(self._card.training.seeds)
 
     def _start_trials(self, scratch: Path) -> bool:
         """Gives idle workers their next trial; False once nothing runs and nothing is left."""
@@ -171,7 +164,7 @@ class Coordinator:
             return None
         started = time.perf_counter()
         suggestion = self._search.ask(trial)
-        self._seconds_asking = time.perf_counter() - started
+        self._seconds_asking[trial] = time.perf_counter() - started
         if suggestion is None or suggestion is WAITING:
             return None
         return TrialRecord(
@@ -224,84 +217,42 @@ class Coordinator:
             },
         )
         self._records[record.trial] = run.record
-        self._running[worker] = _Running(run, folder, started, seconds_tracking=time.perf_counter() - started)
+        self._running[worker] = Attempt(
+            run,
+            scratch=folder,
+            labels=self._labels,
+            started=started,
+            seconds_asking=self._seconds_asking.pop(record.trial, 0.0),
+        )
         self._report(TrialStarted(run.record, self._max_trials))
 
     def _handle(self, worker: Worker, message: Message) -> None:
-        running = self._running[worker]
-        if isinstance(message, Done):
-            self._complete(running)
-        elif isinstance(message, Failed):
-            if isinstance(message.error, FashionTuningError):
-                raise message.error
-            self._fail(running, message)
-        else:
-            self._record_epoch(running, message.value)
+        attempt = self._running[worker]
+        if isinstance(message, Output):
+            result: EpochResult = message.value
+            attempt.add(result)
+            self._report(EpochEnded(attempt.record, result.epoch, float(result.val_accuracy.mean())))
             return
+        if isinstance(message, Failed) and message.error is not None:
+            raise message.error
+        tell = self._next_order()
+        record = attempt.complete(tell=tell) if isinstance(message, Done) else attempt.fail(message, tell=tell)
         del self._running[worker]
-        shutil.rmtree(running.scratch, ignore_errors=True)
-
-    def _record_epoch(self, running: _Running, result: EpochResult) -> None:
-        started = time.perf_counter()
-        running.results.append(result)
-        running.run.log_epoch(
-            result.epoch,
-            {
-                "loss": result.loss,
-                "accuracy": result.accuracy,
-                "val_loss": result.val_loss,
-                "val_accuracy": result.val_accuracy,
-            },
-        )
-        for seed, path in result.checkpoints.items():
-            running.run.log_checkpoint(seed, path)
-            with disk_errors(path):
-                path.unlink()
-        running.seconds_tracking += time.perf_counter() - started
-        self._report(EpochEnded(running.run.record, result.epoch, float(result.val_accuracy.mean())))
-
-    def _complete(self, running: _Running) -> None:
-        started = time.perf_counter()
-        probabilities = np.stack([result.probabilities for result in running.results])
-        running.run.log_predictions(probabilities, self._labels)
-        curve = [float(result.val_accuracy.mean()) for result in running.results]
-        best_epoch = selection.best_epoch(curve)
-        correct = selection.correct(probabilities[best_epoch - 1], self._labels)
-        best = {
-            "best_val_accuracy": curve[best_epoch - 1],
-            "best_val_accuracy_se": selection.standard_error(correct),
-            "best_epoch": best_epoch,
-            "epochs_run": len(curve),
-            "seconds_oracle": 0.0 if running.run.record.listed else self._seconds_asking,
-        }
-        spread = selection.seed_spread(correct)
-        if spread is not None:
-            best["best_val_accuracy_seed_sd"] = spread
-        for stage in ("training", "validation", "checkpoints"):
-            best[f"seconds_{stage}"] = sum(result.seconds[stage] for result in running.results)
-        now = time.perf_counter()
-        best["seconds_tracking"] = running.seconds_tracking + now - started
-        best["seconds"] = now - running.started
-        tell = self._next_order()
-        running.run.finish(best, tell=tell)
-        self._failures_in_a_row = 0
-        self._end(replace(running.run.record, status="FINISHED", tell=tell, metrics=best))
-
-    def _fail(self, running: _Running, failure: Failed) -> None:
-        tell = self._next_order()
-        running.run.fail(failure.kind, failure.message, tell=tell)
-        record = replace(
-            running.run.record, status="FAILED", tell=tell, error=failure.kind, error_message=failure.message
-        )
         self._end(record)
-        self._failures_in_a_row += 1
+        self._failures_in_a_row = self._failures_in_a_row + 1 if record.failed else 0
         if self._failures_in_a_row == MAX_CONSECUTIVE_FAILURES:
-            last = [record for record in self._records.values() if record.failed][-MAX_CONSECUTIVE_FAILURES:]
-            reasons = "\n".join(f"  trial {record.trial}: {record.error}: {record.error_message}" for record in last)
-            raise NoTrialError(
-                f"stopped: {MAX_CONSECUTIVE_FAILURES} trials in a row have failed\n{reasons}",
-                action="mend the cause and type the same command again: it goes on with the next trial",
-            )
+            raise self._too_many_failures()
+
+    def _too_many_failures(self) -> NoTrialError:
+        failed = sorted((record for record in self._records.values() if record.failed), key=lambda one: one.tell or 0)
+        reasons = "\n".join(
+            f"  trial {record.trial}: {record.error}: {record.error_message}"
+            for record in failed[-MAX_CONSECUTIVE_FAILURES:]
+        )
+        return NoTrialError(
+            f"stopped: {MAX_CONSECUTIVE_FAILURES} trials in a row have failed\n{reasons}",
+            action="mend the cause and type the same command again: it goes on with the next trial",
+        )
 
     def _end(self, record: TrialRecord) -> None:
         self._records[record.trial] = record
@@ -313,7 +264,6 @@ class Coordinator:
             "trials_completed": sum(record.completed for record in ended),
             "trials_failed": sum(record.failed for record in ended),
             "seconds_trials": sum(record.metrics.get("seconds", 0.0) for record in ended),
-            "seconds_features": self._seconds_features,
         }
         if best is not None:
             metrics["best_val_accuracy"] = best.metrics["best_val_accuracy"]
@@ -326,10 +276,10 @@ class Coordinator:
 
     def _abandon(self) -> None:
         """Closes the runs of trials that are cut short, as far as the store still answers."""
-        for worker, running in self._running.items():
+        for worker, attempt in self._running.items():
             worker.close()
             try:
-                running.run.kill()
+                attempt.kill()
             except FashionTuningError:
                 continue  # the next start closes it
         self._running.clear()

@@ -13,7 +13,8 @@ from fashion_tuning.config import parse_card
 from fashion_tuning.data.source import Dataset, open_dataset
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.tune import StudyInputs, tune
+from fashion_tuning.study.inputs import StudyInputs
+from fashion_tuning.study.tune import tune
 from fashion_tuning.tracking.store import Store
 
 SIZES = {"train": 256, "validation": 64}

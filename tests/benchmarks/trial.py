@@ -9,7 +9,8 @@ from fashion_tuning.config import Card, Configuration, parse_card
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.tune import StudyInputs, tune
+from fashion_tuning.study.inputs import StudyInputs
+from fashion_tuning.study.tune import tune
 from fashion_tuning.tracking.store import Store
 
 EPOCHS = 10

@@ -13,7 +13,7 @@ from fashion_tuning.data.drawn import draw_dataset
 from fashion_tuning.data.source import Dataset, open_dataset
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.tune import StudyInputs
+from fashion_tuning.study.inputs import StudyInputs
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ SMALL = {  # 2 * 3 * 3 = 18 points
     "dense_units": {"type": "int", "min_value": 1, "max_value": 100, "step": 10, "sampling": "log"},
     "dropout": {"type": "float", "min_value": 0.1, "max_value": 0.3, "step": 0.1},
 }
+NINE = {**SMALL, "learning_rate": {"type": "fixed", "value": 0.001}}
 LISTED = {"learning_rate": 1e-3, "dense_units": 100, "dropout": 0.2}
 
 
@@ -61,8 +62,11 @@ def ask_and_tell(search, numbers):
 
 def play(card, record):
     search = Search(card)
-    for call, *arguments in record:
-        getattr(search, call)(*arguments)
+    for call, trial, argument in record:
+        if call == "tell":
+            search.tell(trial, argument, standard_error=0.01)
+        else:
+            getattr(search, call)(trial, argument)
     return search
 
 
@@ -83,7 +87,7 @@ def spaces(draw):
 
 
 scores = st.one_of(st.none(), st.just(math.nan), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
-moves = st.lists(st.tuples(st.integers(0, 5), scores), min_size=4, max_size=40)
+moves = st.lists(st.tuples(st.integers(0, 5), scores), min_size=8, max_size=40)
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
@@ -107,17 +111,25 @@ def test_a_played_record_continues_as_the_unbroken_search(tuner, space, moves, s
         running.append(number)
         number += 1
 
-    again = Search(card)
-    for call, trial, argument in record:
-        if call == "replay":
-            again.replay(trial, argument)
-        else:
-            again.tell(trial, argument, standard_error=0.01)
+    again = play(card, record)
     for following in range(number, number + 3):
         assert again.ask(following) == search.ask(following)
 
 
-@pytest.mark.parametrize(("space", "workers"), [(SPACE, 1), (SPACE, 3), (SMALL, 3), (SMALL, 50)])
+def test_bayesian_suggestions_continue_from_every_point_of_a_record():
+    card = make_card("bayesian", num_initial_points=4)
+    search, record = Search(card), [("list", 1, LISTED), ("tell", 1, 0.75)]
+    search.list(1, LISTED)
+    search.tell(1, 0.75, standard_error=0.01)
+    for number in range(2, 12):
+        suggestion = search.ask(number)
+        assert play(card, record).ask(number) == suggestion
+        result = score(suggestion.values)
+        record += [("replay", number, suggestion), ("tell", number, result)]
+        search.tell(number, result, standard_error=0.01)
+
+
+@pytest.mark.parametrize(("space", "workers"), [(SPACE, 1), (SPACE, 3), (NINE, 3), (NINE, 50)])
 def test_hyperband_is_rebuilt_at_every_point_of_its_brackets(space, workers):
     card = make_card("hyperband", space=space)
     search, record, running, answers = Search(card), [], [], []
@@ -140,7 +152,7 @@ def test_hyperband_is_rebuilt_at_every_point_of_its_brackets(space, workers):
     assert (WAITING in answers) == (workers > 1)
     scopes = [answer.scope for answer in answers if isinstance(answer, Suggestion)]
     assert any("tuner/trial_id" in scope for scope in scopes)
-    assert {scope["tuner/bracket"] for scope in scopes} == {0, 1, 2} or space is SMALL
+    assert {scope["tuner/bracket"] for scope in scopes} == {0, 1, 2} or space is NINE
 
 
 @pytest.mark.parametrize("tuner", ["grid", "hyperband"])

@@ -35,8 +35,9 @@ class BayesianOptimizationOracle(InMemory, keras_tuner.oracles.BayesianOptimizat
     bound comes next (Srinivas et al. 2010, arxiv.org/abs/0912.3995; keras.io/api/keras_tuner/
     tuners/bayesian). Keras Tuner searches that point with 50 runs of L-BFGS, one prediction a
     step, anywhere between the legal values; here a few thousand legal points are scored at
-    once, then points around the best. Each trial has its own noise: the square of
-    `standard_errors[trial_id]` over the variance of the scores, unless `alpha` is given. The
+    once, then points around the best. The noise is one for all trials, since a few
+    seeds tell too little of one: the mean square of `standard_errors` over the variance of
+    the scores, unless `alpha` is given. The
     length scale is found by a scan, not by random restarts, and a suggestion never repeats
     values while others remain.
     """
@@ -120,8 +121,8 @@ class BayesianOptimizationOracle(InMemory, keras_tuner.oracles.BayesianOptimizat
             return np.full(len(scores), self.given_alpha)
         variances = np.square(errors) / (np.var(scores) or 1.0)
         known = variances[np.isfinite(variances)]
-        usual = np.median(known) if known.size else DEFAULT_ALPHA
-        return np.maximum(np.where(np.isfinite(variances), variances, usual), SMALLEST_ALPHA)
+        usual = float(known.mean()) if known.size else DEFAULT_ALPHA
+        return np.full(len(scores), max(usual, SMALLEST_ALPHA))
 
     def _positions(self, trials: Sequence[Any]) -> np.ndarray:
         return np.array([[axis.position(t.hyperparameters.values[axis.name]) for axis in self._axes] for t in trials])

@@ -1,0 +1,55 @@
+"""What a study stands on: its card, photos and weights, and the digests that follow from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fashion_tuning.config import Card, Study
+from fashion_tuning.data.source import Dataset
+from fashion_tuning.model.features import FeatureKey, FeatureRef, feature_key, feature_ref
+from fashion_tuning.model.training import TRAINING_VERSION
+from fashion_tuning.model.weights import Weights
+
+SPLITS = ("train", "validation")  # never test: only evaluate reads that
+
+
+@dataclass(frozen=True)
+class StudyInputs:
+    """What a card is run on.
+
+    Args:
+      card: The validated card; `card_text` is its file, kept with the study.
+      dataset: Verified photos.
+      weights: The backbone's weights.
+      cache_dir: Where features lie.
+    """
+
+    card: Card
+    card_text: str
+    dataset: Dataset
+    weights: Weights
+    cache_dir: Path
+
+    @property
+    def key(self) -> FeatureKey:
+        return feature_key(self.card, manifest=self.dataset.manifest, weights=self.weights)
+
+    @property
+    def study(self) -> Study:
+        return Study(card=self.card, inputs={**self.key.parts(), "training_version": str(TRAINING_VERSION)})
+
+    @property
+    def experiment(self) -> str:
+        return experiment_name(self.card, drawn=self.dataset.kind == "drawn")
+
+    def refs(self) -> dict[str, FeatureRef]:
+        key = self.key
+        return {
+            split: feature_ref(key, split, manifest=self.dataset.manifest, cache_dir=self.cache_dir) for split in SPLITS
+        }
+
+
+def experiment_name(card: Card, *, drawn: bool) -> str:
+    """The MLflow experiment of a card: its name, apart where the garments are drawn."""
+    return f"{card.name}-drawn" if drawn else card.name
