@@ -8,10 +8,9 @@ from dataclasses import asdict
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from fashion_tuning.study.events import EpochEnded, Event, FeaturesProgress, Plan, TrialEnded, TrialStarted
-from fashion_tuning.tracking.records import TrialRecord
 from fashion_tuning.wording import duration, size
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -47,7 +46,7 @@ class LineProgress:
         elif isinstance(event, FeaturesProgress):
             self._features(event)
         elif isinstance(event, TrialEnded):
-            self._write(trial_text(event))
+            self._write(f"{trial_text(event)}  [{standing_text(event)}]")
 
     def _features(self, event: FeaturesProgress) -> None:
         now = time.monotonic()
@@ -60,16 +59,17 @@ class LineProgress:
 
 
 class LiveProgress:
-    """Two bars that stay at the bottom of a terminal: features, then trials."""
+    """One bar at the bottom of a terminal, for features, then for trials; what is done stands as lines above it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), console=console
+            BarColumn(bar_width=12), TextColumn("{task.fields[text]}"), console=console, transient=True
         )
-        self._features: TaskID | None = None
-        self._trials: TaskID | None = None
-        self._text = ""
+        self._bar = self._bars.add_task("", total=None, text="")
+        self._total: int | None = None
+        self._ended = 0
+        self._standing = ""
         self._epochs: dict[int, str] = {}
 
     def __enter__(self) -> Self:
@@ -81,50 +81,50 @@ class LiveProgress:
 
     def report(self, event: Event) -> None:
         if isinstance(event, Plan):
+            self._ended, self._total = event.trials_ended, event.max_trials
             self._console.print(plan_text(event), markup=False)
+            self._show("starting Keras", done=0, total=None)
         elif isinstance(event, FeaturesProgress):
-            if self._features is None:
-                self._features = self._bars.add_task("features", total=event.total, text="")
-            self._bars.update(self._features, completed=event.done, text=features_text(event))
-        elif isinstance(event, TrialStarted):
-            if self._trials is None:
-                self._trials = self._bars.add_task(
-                    "trials", total=event.max_trials, completed=event.record.trial - 1, text=""
-                )
-            self._epochs[event.record.trial] = f"trial {event.record.trial:02d} starts"
-            self._show()
-        elif isinstance(event, EpochEnded):
-            record = event.record
-            self._epochs[record.trial] = (
-                f"trial {record.trial:02d} epoch {event.epoch}/{record.epochs} {event.val_accuracy:.4f}"
-            )
-            self._show()
-        elif self._trials is not None:
-            self._epochs.pop(event.record.trial, None)
-            self._console.print(trial_text(event), markup=False)
-            best = f"best {event.best.score:.4f}" if event.best else "none completed yet"
-            left = "" if event.seconds_left is None else f", {duration(event.seconds_left)} left"
-            self._text = best + left
-            self._bars.update(self._trials, completed=event.trials_ended)
-            self._show()
+            text = features_text(event)
+            self._show(text, done=event.done, total=event.total)
+            if event.done == event.total and event.computed:
+                self._console.print(text, markup=False)
+        else:
+            self._report_trial(event)
+            running = [self._epochs[trial] for trial in sorted(self._epochs)]
+            self._show(" · ".join([self._standing, *running]).strip(" ·"), done=self._ended, total=self._total)
 
-    def _show(self) -> None:
-        if self._trials is not None:
-            self._bars.update(self._trials, text=" · ".join([*self._epochs.values(), self._text]).strip(" ·"))
+    def _report_trial(self, event: TrialStarted | EpochEnded | TrialEnded) -> None:
+        trial = event.record.trial
+        if isinstance(event, TrialStarted):
+            self._epochs[trial] = f"trial {trial:02d} starts"
+        elif isinstance(event, EpochEnded):
+            self._epochs[trial] = (
+                f"trial {trial:02d} epoch {event.epoch}/{event.record.epochs} {event.val_accuracy:.4f}"
+            )
+        else:
+            self._epochs.pop(trial, None)
+            self._ended = event.trials_ended
+            self._standing = standing_text(event)
+            self._console.print(trial_text(event), markup=False)
+
+    def _show(self, text: str, *, done: int, total: int | None) -> None:
+        self._bars.update(self._bar, completed=done, total=total, text=text)
 
 
 def plan_text(plan: Plan) -> str:
     """What is about to happen, in a few lines."""
     counts = ", ".join(f"{count:,} {split}" for split, count in plan.counts.items())
-    number = f"{plan.max_trials} trials" if plan.max_trials is not None else "trials until the tuner ends"
+    trials = "until the tuner ends" if plan.max_trials is None else f"{plan.max_trials}"
+    seeds = "1 seed" if plan.seeds == 1 else f"{plan.seeds} seeds"
     lines = [
         f"plan: {plan.card} ({plan.tuner})",
         f"  photos    {plan.dataset}: {counts}; {len(plan.classes)} classes, {plan.image_size} px",
-        f"  trials    {number}, {plan.seeds} seeds, up to {plan.epochs} epochs"
+        f"  trials    {trials}, each of {seeds} and up to {plan.epochs} epochs"
         + (f"; {plan.trials_ended} are there already" if plan.trials_ended else ""),
         f"  features  {plan.images_cached:,} images cached, {plan.images_missing:,} to compute",
-        f"  cost      about {duration(plan.seconds)} (a rough estimate), at most {size(plan.checkpoint_bytes)} of"
-        f" checkpoints and {size(plan.feature_bytes)} of features",
+        f"  time      about {duration(plan.seconds)}, a rough estimate",
+        f"  disk      at most {size(plan.checkpoint_bytes)} of checkpoints and {size(plan.feature_bytes)} of features",
         f"  MLflow    experiment {plan.experiment}, run {plan.study_run}"
         + (f", generation {plan.generation}" if plan.generation > 1 else "")
         + (", resumed" if plan.resumed else ""),
@@ -150,25 +150,25 @@ def features_text(event: FeaturesProgress) -> str:
 
 
 def trial_text(event: TrialEnded) -> str:
-    """One line on a trial that has ended."""
-    record = event.record
+    """One line on a trial that has ended, of 80 characters where it was completed."""
+    record, values = event.record, event.record.values
     total = f"/{event.max_trials}" if event.max_trials is not None else ""
-    start = f"trial {record.trial:02d}{total}  {_values(record)}"
-    if record.score is None:
-        return f"{start}  FAILED: {record.error}: {record.error_message}"
-    metrics = record.metrics
     text = (
-        f"{start}  val accuracy {record.score:.4f} ± {metrics['best_val_accuracy_se']:.4f}"
-        f" at epoch {metrics['best_epoch']:.0f}, {metrics['seconds']:.1f} s"
+        f"trial {record.trial:02d}{total} lr {values['learning_rate']:<8.3g}"
+        f" dense {values['dense_units']:<4g} drop {values['dropout']:<3.3g}"
     )
+    if record.score is None:
+        return f"{text} FAILED: {record.error}: {record.error_message}"
+    metrics = record.metrics
+    accuracy = f"val {record.score:.4f} ± {metrics['best_val_accuracy_se']:.4f}"
+    return f"{text} {accuracy} epoch {metrics['best_epoch']:.0f}, {metrics['seconds']:.1f} s"
+
+
+def standing_text(event: TrialEnded) -> str:
+    """How far the study is: such as "7/20, best 0.8308, 1 min 10 s left"."""
+    text = f"{event.trials_ended}" + (f"/{event.max_trials}" if event.max_trials is not None else " ended")
     if event.best is not None:
-        mark = "the best so far" if event.best.trial == record.trial else f"best {event.best.score:.4f}"
-        text += f"  [{mark}]"
+        text += f", best {event.best.score:.4f}"
     if event.seconds_left:
-        text += f"  {duration(event.seconds_left)} left"
+        text += f", {duration(event.seconds_left)} left"
     return text
-
-
-def _values(record: TrialRecord) -> str:
-    values = record.values
-    return f"lr {values['learning_rate']:<8.3g} dense {values['dense_units']:<4g} drop {values['dropout']:<3.1g}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from fashion_tuning.tracking.records import StudyRecord
 
 
+PROGRAM = "fashion-tuning"
 _WIDE = 132
 
 
@@ -139,9 +142,9 @@ class Terminal:
         self._console.print(_trials_table(board, wide=wide))
         tied = sum(row.tied for row in board.rows)
         if tied > 1:
-            self.line(f"=  {tied - 1} more tie with the best: their paired difference is within one standard error")
+            self.line(f"=  {tied - 1} more tie with the best: paired difference within one standard error")
         if any(row.record.published_val_accuracy for row in board.rows):
-            self.line("published: best epoch of one seed, as the source reports it for this configuration")
+            self.line("published: the best epoch of one seed, as reported for this configuration")
         if not wide:
             self.line("run ids are cut short here; --json, --csv or a wider window show them whole")
         for record in board.failed:
@@ -151,16 +154,15 @@ class Terminal:
         """The commands to type now."""
         if self.as_json:
             return
-        store = f" --tracking-uri {tracking_uri}" if tracking_uri else ""
+        store = ["--tracking-uri", tracking_uri] if tracking_uri else []
+        steps = {
+            "compare in MLflow": ["ui"],
+            "this table again": ["leaderboard", study.experiment],
+            "go on to N trials": ["tune", str(card_path), "--max-trials", "N"],
+        }
         self.line("\nnext:")
-        steps = [
-            (f"fashion-tuning ui{store}", "compare the trials in MLflow (make ui)"),
-            (f"fashion-tuning leaderboard {study.experiment}{store}", "this table again; --csv, --json"),
-            (f"fashion-tuning tune {card_path}{store} --max-trials N", "go on to N trials"),
-        ]
-        width = max(len(command) for command, _ in steps)
-        for command, meaning in steps:
-            self.line(f"  {command:<{width}}  {meaning}")
+        for meaning, arguments in steps.items():
+            self.line(f"  {meaning:<17}  {shlex.join([_program(), *arguments, *store])}")
 
     def cache(self, folder: Path, entries: Sequence[CacheEntry]) -> None:
         self.line(f"cache {folder}: {len(entries)} entries, {size(sum(entry.num_bytes for entry in entries))}")
@@ -211,6 +213,12 @@ def _trials_table(board: Leaderboard, *, wide: bool) -> Table:
             record.run_id if wide else record.run_id[:8],
         )
     return table
+
+
+def _program() -> str:
+    """What to type for this program: the path it was started by where its name alone finds nothing."""
+    started = sys.argv[0]
+    return started if Path(started).name == PROGRAM and not shutil.which(PROGRAM) else PROGRAM
 
 
 def dataset_json(dataset: Dataset) -> dict[str, Any]:

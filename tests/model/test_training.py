@@ -1,4 +1,4 @@
-"""Trials on made-up features: quick, and as small as the rules they show."""
+"""Trials on made-up features, as small as the rules they show."""
 
 import resource
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from small_features import write_features
 
 from fashion_tuning.errors import DataError, DiskError
@@ -19,21 +20,22 @@ from fashion_tuning.model.training import DivergedError, EpochResult, TrialSetti
 SIZE, CLASSES = 16, 4
 SETTINGS = TrialSettings(
     values={"learning_rate": 0.01, "dense_units": 8, "dropout": 0.3},
-    epochs=4,
-    num_seeds=3,
+    epochs=3,
+    num_seeds=2,
     study_seed=1,
     batch_size=32,
 )
+Refs = tuple[FeatureRef, FeatureRef]
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "probabilities")
 
 
 @pytest.fixture(scope="module")
-def refs(tmp_path_factory: pytest.TempPathFactory) -> tuple[FeatureRef, FeatureRef]:
+def refs(tmp_path_factory: pytest.TempPathFactory) -> Refs:
     """Train and validation features of four overlapping classes; 100 images make batches of 32, 32, 32 and 4."""
     return make_refs(tmp_path_factory.mktemp("features"), noise=1.5)
 
 
-def make_refs(folder: Path, *, noise: float, scale: float = 1.0) -> tuple[FeatureRef, FeatureRef]:
+def make_refs(folder: Path, *, noise: float, scale: float = 1.0) -> Refs:
     random = np.random.default_rng(5)
     centres = random.normal(size=(CLASSES, SIZE))
 
@@ -45,7 +47,7 @@ def make_refs(folder: Path, *, noise: float, scale: float = 1.0) -> tuple[Featur
     return ref("train", 100), ref("validation", 60)
 
 
-def train(refs: tuple[FeatureRef, FeatureRef], scratch: Path, settings: TrialSettings = SETTINGS) -> list[EpochResult]:
+def train(refs: Refs, scratch: Path, settings: TrialSettings = SETTINGS) -> list[EpochResult]:
     return list(train_trial(settings, *refs, scratch))
 
 
@@ -62,84 +64,78 @@ def assert_same(one: list[EpochResult], other: list[EpochResult]) -> None:
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=f"{name}, epoch {a.epoch}")
 
 
-def test_epochs_come_one_by_one_with_an_entry_for_each_seed(refs: tuple[FeatureRef, FeatureRef], tmp_path: Path) -> None:
-    running = train_trial(SETTINGS, *refs, tmp_path)
-    assert isinstance(running, Iterator)
-    for epoch in range(1, 5):
-        result = next(running)
-        assert result.epoch == epoch
+@pytest.fixture(scope="module")
+def results(refs: Refs, tmp_path_factory: pytest.TempPathFactory) -> list[EpochResult]:
+    """The trial of SETTINGS."""
+    return train(refs, tmp_path_factory.mktemp("scratch"))
+
+
+def test_results_have_an_entry_for_each_seed_and_tell_one_story(refs: Refs, results: list[EpochResult]) -> None:
+    assert [result.epoch for result in results] == [1, 2, 3]
+    for result in results:
         for name in CURVES[:4]:
-            assert getattr(result, name).shape == (3,)
-        assert result.probabilities.shape == (3, 60, CLASSES)
+            assert getattr(result, name).shape == (2,)
+        assert result.probabilities.shape == (2, 60, CLASSES)
         assert result.probabilities.dtype == np.float32
         np.testing.assert_allclose(result.probabilities.sum(-1), 1, atol=1e-6)
         right = result.probabilities.argmax(-1) == refs[1].labels()
         np.testing.assert_array_equal(result.val_accuracy, right.mean(-1))
         assert set(result.seconds) == {"training", "validation", "checkpoints"}
-        assert not (tmp_path / "seed_1" / f"epoch_{epoch + 1:02d}.keras").exists()
-    with pytest.raises(StopIteration):
-        next(running)
-    assert result.loss.mean() < np.log(CLASSES)  # it learns
-    assert result.val_accuracy.mean() > 0.5
+
+
+def test_epochs_are_yielded_as_soon_as_they_are_there(refs: Refs, tmp_path: Path) -> None:
+    running = train_trial(replace(SETTINGS, num_seeds=1), *refs, tmp_path)
+    assert next(running).epoch == 1
+    assert [path.name for path in tmp_path.rglob("*.keras")] == ["epoch_01.keras"]
+    running.close()
 
 
 def test_same_settings_give_the_same_bits_whatever_ran_in_between(
-    refs: tuple[FeatureRef, FeatureRef], tmp_path: Path
+    refs: Refs, results: list[EpochResult], tmp_path: Path
 ) -> None:
-    first = train(refs, tmp_path / "first")
-    assert_same(first, train(refs, tmp_path / "second"))
     train(refs, tmp_path / "other", replace(with_values(dense_units=0), study_seed=2, num_seeds=1))
-    assert_same(first, train(refs, tmp_path / "third"))
+    assert_same(results, train(refs, tmp_path / "again"))
 
 
-def test_seeds_do_not_feel_each_other(refs: tuple[FeatureRef, FeatureRef], tmp_path: Path) -> None:
-    together = train(refs, tmp_path / "three")
-    alone = train(refs, tmp_path / "one", replace(SETTINGS, num_seeds=1))
-    for three, one in zip(together, alone, strict=True):
+def test_seeds_do_not_feel_each_other(refs: Refs, results: list[EpochResult], tmp_path: Path) -> None:
+    alone = train(refs, tmp_path, replace(SETTINGS, num_seeds=1))
+    for together, one in zip(results, alone, strict=True):
         for name in CURVES:
-            np.testing.assert_allclose(getattr(three, name)[:1], getattr(one, name), rtol=1e-5, err_msg=name)
-        assert len(set(three.loss)) == 3  # and each goes its own way
+            np.testing.assert_allclose(getattr(together, name)[:1], getattr(one, name), rtol=1e-5, err_msg=name)
+        assert together.loss[0] != together.loss[1]  # and each goes its own way
 
 
-def test_another_study_seed_trains_otherwise(refs: tuple[FeatureRef, FeatureRef], tmp_path: Path) -> None:
-    one, other = (
-        train(refs, tmp_path / str(seed), replace(SETTINGS, epochs=1, study_seed=seed))[0].loss for seed in (1, 2)
-    )
-    assert not np.isclose(one, other).any()
+def test_another_study_seed_trains_otherwise(refs: Refs, results: list[EpochResult], tmp_path: Path) -> None:
+    other = train(refs, tmp_path, replace(SETTINGS, epochs=1, study_seed=2))
+    assert not np.isclose(results[0].loss, other[0].loss).any()
 
 
-def test_training_is_that_of_plain_keras_with_the_last_short_batch(
-    refs: tuple[FeatureRef, FeatureRef], tmp_path: Path
-) -> None:
-    results = train(refs, tmp_path)
+def test_training_is_that_of_plain_keras_with_the_last_short_batch(refs: Refs, results: list[EpochResult]) -> None:
     features, labels = np.array(refs[0].array.load()), refs[0].labels()
-    for seed in (1, 2, 3):
+    for seed in (1, 2):
         head = build_head(SETTINGS.values, feature_size=SIZE, num_classes=CLASSES, study_seed=1, seed=seed)
         head.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         for result in results:
-            order = epoch_order(100, study_seed=1, num_seeds=3, epoch=result.epoch)[seed - 1]
-            losses = []
+            order = epoch_order(100, study_seed=1, num_seeds=2, epoch=result.epoch)[seed - 1]
+            total = 0.0
             for start in (0, 32, 64, 96):
                 batch = order[start : start + 32]
-                head.reset_metrics()
-                losses.append(float(head.train_on_batch(features[batch], labels[batch])) * len(batch))
-            assert result.loss[seed - 1] == pytest.approx(sum(losses) / 100, rel=1e-4)
+                head.reset_metrics()  # else train_on_batch returns a mean over batches
+                total += float(head.train_on_batch(features[batch], labels[batch])) * len(batch)
+            assert result.loss[seed - 1] == pytest.approx(total / 100, rel=1e-4)
             logits = head.predict_on_batch(np.array(refs[1].array.load()))
-            ours = result.probabilities[seed - 1]
-            np.testing.assert_allclose(keras.ops.softmax(logits), ours, atol=1e-5)
+            np.testing.assert_allclose(keras.ops.softmax(logits), result.probabilities[seed - 1], atol=1e-5)
 
 
-def test_loss_and_accuracy_of_the_first_step_are_those_of_the_fresh_head(
-    refs: tuple[FeatureRef, FeatureRef], tmp_path: Path
-) -> None:
-    settings = replace(with_values(dropout=0.0), epochs=1, num_seeds=2, batch_size=100)  # one step an epoch
+def test_loss_and_accuracy_are_those_before_each_step(refs: Refs, tmp_path: Path) -> None:
+    settings = replace(with_values(dropout=0.0), epochs=1, batch_size=100)  # one step, from the fresh heads
     (result,) = train(refs, tmp_path, settings)
     for seed in (1, 2):
         head = build_head(settings.values, feature_size=SIZE, num_classes=CLASSES, study_seed=1, seed=seed)
         logits = head.predict_on_batch(np.array(refs[0].array.load()))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(refs[0].labels(), logits)
         assert result.loss[seed - 1] == pytest.approx(float(loss), rel=1e-5)
-        assert result.accuracy[seed - 1] == np.mean(logits.argmax(-1) == refs[0].labels())
+        assert result.accuracy[seed - 1] == pytest.approx(np.mean(logits.argmax(-1) == refs[0].labels()))
 
 
 def test_order_is_a_permutation_of_its_own_for_each_seed_and_epoch() -> None:
@@ -152,12 +148,10 @@ def test_order_is_a_permutation_of_its_own_for_each_seed_and_epoch() -> None:
 
 
 @pytest.fixture(scope="module")
-def long_trial(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[tuple[FeatureRef, FeatureRef], TrialSettings, list[EpochResult]]:
+def long_trial(tmp_path_factory: pytest.TempPathFactory) -> tuple[Refs, TrialSettings, list[EpochResult]]:
     """A trial whose curves rise and fall often."""
     refs = make_refs(tmp_path_factory.mktemp("features"), noise=4)
-    settings = replace(with_values(learning_rate=0.02), epochs=25)
+    settings = replace(with_values(learning_rate=0.02), epochs=15, num_seeds=3)
     return refs, settings, train(refs, tmp_path_factory.mktemp("scratch"), settings)
 
 
@@ -176,13 +170,13 @@ def stop(curve: np.ndarray, patience: int) -> int:
     return len(curve)
 
 
-@pytest.mark.parametrize("patience", [1, 2, 3])
-def test_early_stopping_watches_the_mean_curve(long_trial, patience: int, tmp_path: Path) -> None:
+def test_early_stopping_watches_the_mean_curve(long_trial, tmp_path: Path) -> None:
+    patience = 2
     refs, settings, results = long_trial
     curves = np.array([result.val_accuracy for result in results])
     expected = stop(curves.mean(axis=1), patience)
     assert expected < len(curves)
-    assert any(stop(curve, patience) != expected for curve in curves.T)  # or the seeds would do as well
+    assert all(stop(curve, patience) != expected for curve in curves.T)  # or a seed would do as well
     stopped = train(refs, tmp_path, replace(settings, patience=patience))
     assert_same(stopped, results[:expected])
 
@@ -192,9 +186,7 @@ def test_checkpoints_are_written_whenever_the_mean_or_the_own_curve_improves(lon
     curves = np.array([result.val_accuracy for result in results])
     mean = improvements(curves.mean(axis=1))
     own = [improvements(curve) for curve in curves.T]
-    wanted = [
-        {seed for seed in (1, 2, 3) if mean[epoch] or own[seed - 1][epoch]} for epoch in range(len(results))
-    ]
+    wanted = [{seed for seed in (1, 2, 3) if mean[epoch] or own[seed - 1][epoch]} for epoch in range(len(results))]
     assert any(len(seeds) in (1, 2) for seeds in wanted)  # a seed's own curve alone
     assert any(mean[epoch] and not own[0][epoch] for epoch in range(len(results)))  # the mean alone
     assert set() in wanted
@@ -218,29 +210,30 @@ def test_each_checkpoint_scores_as_its_epoch_did(long_trial) -> None:
             np.testing.assert_allclose(keras.ops.softmax(logits), result.probabilities[seed - 1], atol=1e-6)
 
 
-@pytest.mark.parametrize("learning_rate", [1e30, 1e38])
-def test_learning_rate_beyond_all_measure_diverges(
-    refs: tuple[FeatureRef, FeatureRef], learning_rate: float, tmp_path: Path
-) -> None:
-    running = train_trial(with_values(learning_rate=learning_rate), *refs, tmp_path)
-    with pytest.raises(DivergedError, match=r"is not finite in epoch 1 \(seed 1: "):
+def test_learning_rate_beyond_all_measure_diverges(refs: Refs, tmp_path: Path) -> None:
+    running = train_trial(with_values(learning_rate=1e30), *refs, tmp_path)
+    with pytest.raises(DivergedError, match=r"is not finite in epoch 1 \(seed 1: \w+, seed 2: \w+\)"):
         next(running)
     assert not list(tmp_path.rglob("*.keras"))
 
 
 def test_features_whose_logits_overflow_diverge(tmp_path: Path) -> None:
-    refs = make_refs(tmp_path, noise=1.5, scale=1e38)
+    refs = make_refs(tmp_path, noise=1.5, scale=3e37)
+    settings = replace(with_values(learning_rate=10.0), num_seeds=1)
     with pytest.raises(DivergedError, match="not finite in epoch 1"):
-        next(train_trial(with_values(learning_rate=0.1), *refs, tmp_path / "scratch"))
+        next(train_trial(settings, *refs, tmp_path / "scratch"))
 
 
-def test_epochs_before_the_divergence_are_yielded(refs: tuple[FeatureRef, FeatureRef], tmp_path: Path) -> None:
-    # One step an epoch: after the first the logits are about 1e24, after the second they overflow.
-    settings = replace(with_values(learning_rate=LATE), epochs=10, batch_size=100)
+def test_epochs_before_the_divergence_are_yielded(refs: Refs, tmp_path: Path) -> None:
+    # One step an epoch: every step makes the logits larger, until float32 ends.
+    settings = replace(with_values(learning_rate=1e18, dropout=0.0), num_seeds=1, epochs=20, batch_size=100)
     yielded = []
-    with pytest.raises(DivergedError, match=r"not finite in epoch (\d)") as caught:
-        yielded.extend(result.epoch for result in train_trial(settings, *refs, tmp_path))
-    assert yielded == []
+    with pytest.raises(DivergedError) as caught:
+        for result in train_trial(settings, *refs, tmp_path):
+            yielded.append(result.epoch)
+    assert yielded == list(range(1, len(yielded) + 1))
+    assert yielded
+    assert f"not finite in epoch {len(yielded) + 1} " in str(caught.value)
 
 
 def test_damaged_features_are_not_trained_on(tmp_path: Path) -> None:
@@ -252,7 +245,7 @@ def test_damaged_features_are_not_trained_on(tmp_path: Path) -> None:
         next(train_trial(SETTINGS, *refs, tmp_path / "scratch"))
 
 
-def test_full_disk_is_no_failure_of_the_trial(refs: tuple[FeatureRef, FeatureRef], tmp_path: Path) -> None:
+def test_full_disk_is_no_failure_of_the_trial(refs: Refs, tmp_path: Path) -> None:
     running = train_trial(SETTINGS, *refs, tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))  # the system refuses longer files
@@ -267,14 +260,18 @@ def test_full_disk_is_no_failure_of_the_trial(refs: tuple[FeatureRef, FeatureRef
 def test_adam_in_one_kernel_is_keras_s_adam() -> None:
     random = np.random.default_rng(2)
     start = random.normal(size=(40, 10)).astype(np.float32)
-    scales = 10.0 ** random.uniform(-6, 2, size=start.shape)
-    one, other = keras.Variable(start), keras.Variable(start)
-    fused, plain = engine.FusedAdam(0.003), keras.optimizers.Adam(0.003)
-    for _ in range(300):
-        gradient = keras.ops.convert_to_tensor((scales * random.normal(size=start.shape)).astype(np.float32))
-        fused.apply([gradient], [one])
-        plain.apply([gradient], [other])
-    moved = np.abs(np.asarray(other) - start)
-    assert moved.mean() > 0.01
-    # Float32 has 6e-8; 300 steps of at most 0.003 may each round otherwise.
-    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    scales = 10.0 ** random.uniform(-6, 2, size=start.shape)  # tiny gradients show the epsilon
+    gradients = (scales * random.normal(size=(300, *start.shape))).astype(np.float32)
+
+    def moved_by(optimizer: keras.optimizers.Optimizer) -> np.ndarray:
+        variable = keras.Variable(start)
+        optimizer.build([variable])
+        step = tf.function(lambda gradient: optimizer.apply([gradient], [variable]))
+        for gradient in gradients:
+            step(tf.constant(gradient))
+        return np.asarray(variable) - start
+
+    expected = moved_by(keras.optimizers.Adam(0.003))
+    assert np.abs(expected).mean() > 0.01
+    # Float32 resolves 1e-7 near 1; 300 steps may round it up or down each, a walk of some 20 such steps.
+    np.testing.assert_allclose(moved_by(engine.FusedAdam(0.003)), expected, rtol=1e-5, atol=2e-6)

@@ -45,7 +45,7 @@ def test_seeds_that_differ_as_a_whole_have_the_error_of_a_mean_of_seeds():
 
 
 def test_more_images_and_more_draws_behave(random):
-    hits = random.random((3, 2000)) < 0.8
+    hits = random.random((3, 800)) < 0.8
     assert standard_error(hits) < standard_error(hits[:, :200])
     assert standard_error(hits, num_draws=4000) == pytest.approx(standard_error(hits, num_draws=4000, seed=1), rel=0.08)
     assert standard_error(hits) == standard_error(hits)
