@@ -49,6 +49,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback where a bug is met.")]
 
 
+INTERRUPTED = 130
+
+
 @app.callback()
 def _options(debug: DebugOption = False) -> None:
     if debug:
@@ -220,11 +223,13 @@ def _run() -> int:
     try:
         # standalone_mode off: click would print and exit by itself, with codes of its own.
         code = typer.main.get_command(app)(prog_name="fashion-tuning", standalone_mode=False)
+        if code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+            raise KeyboardInterrupt
         sys.stdout.flush()
     except FashionTuningError as error:
         return _complain(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted; the same command goes on where it stopped", 130)
+        return _complain("interrupted; the same command goes on where it stopped", INTERRUPTED)
     except typer.TyperException as error:
         text = error.format_message()
         if text.startswith("Usage:"):  # no command was named: its help is the answer
@@ -233,8 +238,8 @@ def _run() -> int:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "fashion-tuning"
         return _complain(f"{text}\nwhat to do: {command} --help shows what there is", 2)
-    except BrokenPipeError:
-        # Whoever read has enough, as with `| head`; Python's own flush at exit must not say so.
+    except (BrokenPipeError, SystemExit):  # the latter is what typer makes of the former
+        # Whoever read has enough, as with `| head`; Python's own flush at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:

@@ -119,10 +119,10 @@ def plan_text(plan: Plan) -> str:
     seeds = "1 seed" if plan.seeds == 1 else f"{plan.seeds} seeds"
     lines = [
         f"plan: {plan.card} ({plan.tuner})",
-        f"  photos    {plan.dataset}: {counts}; {len(plan.classes)} classes, {plan.image_size} px",
+        f"  photos    {plan.dataset}: {counts}; {len(plan.classes)} classes",
         f"  trials    {trials}, each of {seeds} and up to {plan.epochs} epochs"
         + (f"; {plan.trials_ended} are there already" if plan.trials_ended else ""),
-        f"  features  {plan.images_cached:,} images cached, {plan.images_missing:,} to compute",
+        f"  features  at {plan.image_size} px: {plan.images_missing:,} to compute, {plan.images_cached:,} cached",
         f"  time      about {duration(plan.seconds)}, a rough estimate",
         f"  disk      at most {size(plan.checkpoint_bytes)} of checkpoints and {size(plan.feature_bytes)} of features",
         f"  MLflow    experiment {plan.experiment}, run {plan.study_run}"
@@ -150,7 +150,7 @@ def features_text(event: FeaturesProgress) -> str:
 
 
 def trial_text(event: TrialEnded) -> str:
-    """One line on a trial that has ended, of 80 characters where it was completed."""
+    """One line on a trial that has ended; at most 80 characters where it was completed."""
     record, values = event.record, event.record.values
     total = f"/{event.max_trials}" if event.max_trials is not None else ""
     text = (

@@ -1,23 +1,25 @@
 """How times, sizes and warnings are worded for a person."""
 
+import math
+
 
 def duration(seconds: float) -> str:
     """Such as "8 s", "3 min 20 s" or "1 h 5 min"."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    if minutes:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{rest} s"
 
 
 def size(num_bytes: float) -> str:
-    """Such as "12 KB", "27.9 MB" or "1.2 GB", in powers of ten."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
-        if num_bytes >= factor:
-            return f"{num_bytes / factor:.1f} {unit}"
-    return f"{num_bytes / 1e3:.0f} KB"
+    """Such as "12 KB", "27.9 MB" or "1.2 GB", in powers of ten; kilobytes are rounded up."""
+    kilobytes, megabytes = math.ceil(num_bytes / 1e3), round(num_bytes / 1e6, 1)
+    if kilobytes < 1000:
+        return f"{kilobytes} KB"
+    return f"{megabytes:.1f} MB" if megabytes < 1000 else f"{num_bytes / 1e9:.1f} GB"
 
 
 def drawn_banner() -> str:

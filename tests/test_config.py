@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fashion_tuning.config import Card, Choice, Fixed, FloatRange, IntRange, Study, load_card, parse_card
@@ -18,7 +18,7 @@ MAIN = EXPERIMENTS / "xception_150.toml"
 Change = Callable[[dict[str, Any]], object]
 
 
-def settings() -> dict[str, Any]:
+def main_values() -> dict[str, Any]:
     """The main card's settings, to be changed."""
     return load_card(MAIN).model_dump(exclude_none=True)
 
@@ -280,6 +280,7 @@ def test_a_range_contains_its_values_and_no_others(allowed: Any, inside: list, o
     assert not any(allowed.contains(value) for value in outside)
 
 
+@settings(deadline=None)
 @given(steps=st.integers(1, 20), low=st.floats(0.001, 0.1), step=st.floats(0.01, 0.5))
 def test_every_step_from_the_lower_bound_is_inside(steps: int, low: float, step: float) -> None:
     allowed = FloatRange(type="float", min_value=low, max_value=low + (steps + 0.5) * step, step=step)
@@ -308,9 +309,9 @@ UNIMPORTANT: dict[str, Change] = {
 
 @pytest.mark.parametrize("case", UNIMPORTANT)
 def test_what_decides_nothing_leaves_the_digest(case: str) -> None:
-    values = settings()
+    values = main_values()
     UNIMPORTANT[case](values)
-    assert digest(values, manifest="m") == digest(settings(), manifest="m")
+    assert digest(values, manifest="m") == digest(main_values(), manifest="m")
 
 
 def test_comments_and_layout_leave_the_digest() -> None:
@@ -357,26 +358,27 @@ NUMBERS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(setting=NUMBERS)
 def test_the_digest_changes_exactly_when_a_number_does(setting: tuple[tuple, float]) -> None:
     keys, value = setting
-    values = settings()
+    values = main_values()
     table = values
     for key in keys[:-1]:
         table = table[key]
     same = table.get(keys[-1]) == value
     table[keys[-1]] = value
-    assert (digest(values) == digest(settings())) == same
+    assert (digest(values) == digest(main_values())) == same
 
 
 @pytest.mark.parametrize("case", IMPORTANT)
 def test_each_deciding_setting_has_a_digest_of_its_own(case: str) -> None:
-    values = settings()
+    values = main_values()
     IMPORTANT[case](values)
-    others = [settings()]
+    others = [main_values()]
     for name in IMPORTANT:
         if name != case:
-            other = settings()
+            other = main_values()
             IMPORTANT[name](other)
             others.append(other)
     assert digest(values) not in {digest(other) for other in others}
@@ -387,7 +389,7 @@ def test_the_tables_above_name_every_setting_that_a_card_has() -> None:
     before = _flat(load_card(MAIN).model_dump())
     touched = {"model.backbone", "search.factor", "search.hyperband_iterations"}  # one value; of another tuner
     for change in (*UNIMPORTANT.values(), *IMPORTANT.values()):
-        values = settings()
+        values = main_values()
         change(values)
         after = _flat(Card.model_validate(values).model_dump())
         touched |= {key for key, value in before.items() if after.get(key) != value}
@@ -405,7 +407,7 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 @pytest.mark.parametrize("change", ["factor", "hyperband_iterations"])
 def test_hyperbands_own_settings_change_the_digest(change: str) -> None:
-    values = settings()
+    values = main_values()
     values["search"] = {"tuner": "hyperband"}
     before = digest(values)
     values["search"][change] = 2
@@ -413,7 +415,7 @@ def test_hyperbands_own_settings_change_the_digest(change: str) -> None:
 
 
 def test_the_inputs_beside_the_card_change_the_digest_in_any_order() -> None:
-    values = settings()
+    values = main_values()
     assert digest(values, manifest="a", weights="b") != digest(values, manifest="b", weights="a")
     assert digest(values, manifest="a", weights="b") == digest(values, weights="b", manifest="a")
     assert re.fullmatch("[0-9a-f]{16}", digest(values, manifest="a"))

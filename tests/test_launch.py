@@ -37,6 +37,9 @@ dropout = 0.2
 """
 
 
+pytestmark = pytest.mark.timeout(900)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, weights: Weights) -> Path:
     """A working directory with a card, and a cache that holds the weights."""
@@ -76,7 +79,7 @@ def test_ctrl_c_then_the_same_command_goes_on(folder: Path) -> None:
         if events[-1]["event"] == "epoch_ended" and events[-1]["record"]["trial"] == 2:
             process.send_signal(signal.SIGINT)
             break
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "interrupted; the same command goes on" in errors
     assert "DRAWN GARMENTS" in errors
@@ -90,9 +93,9 @@ def test_ctrl_c_then_the_same_command_goes_on(folder: Path) -> None:
 
     shorter = CARD.replace("epochs = 2000", "epochs = 3")
     (folder / "card.toml").write_text(shorter)
-    output, _ = start(folder, "tune", "card.toml").communicate(timeout=120)
+    output, _ = start(folder, "tune", "card.toml").communicate(timeout=240)
     assert "configurations.#2.epochs: 2000 -> 3" in output
-    again, _ = start(folder, "tune", "card.toml", "--json").communicate(timeout=120)
+    again, _ = start(folder, "tune", "card.toml", "--json").communicate(timeout=240)
     lines = [json.loads(line) for line in again.splitlines()]
     assert [line["event"] for line in lines if line["event"] in ("plan", "trial_started", "leaderboard")] == [
         "plan",
@@ -105,7 +108,7 @@ def test_ctrl_c_then_the_same_command_goes_on(folder: Path) -> None:
 
 def test_drawn_garments_are_announced_at_start_and_end(folder: Path) -> None:
     process = start(folder, "tune", "card.toml")
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert output.count("DRAWN GARMENTS") == 2
     assert "FASHION_TUNING_DATA=FOLDER make tune" in output

@@ -98,7 +98,7 @@ class ShardedArray:
     def has_full_size(self) -> bool:
         """Whether the file is as long as its rows need; read-only."""
         try:
-            return self.path.stat().st_size == len(self._header()) + self.num_bytes
+            return self.path.stat().st_size >= len(self._header()) + self.num_bytes
         except OSError:
             return False
 
@@ -107,16 +107,14 @@ class ShardedArray:
         return np.load(self.path, mmap_mode="r")
 
     def allocate(self) -> None:
-        """Makes the file where it is missing or of another shape; else mends its length and keeps its rows.
+        """Makes the file where it is missing or of another shape; else its rows stay.
 
         Raises:
           DiskError: The disk refuses.
         """
-        header = self._header()
         if self.has_header():
-            with disk_errors(self.path):
-                os.truncate(self.path, len(header) + self.num_bytes)
             return
+        header = self._header()
         # Replaced, not overwritten: a process that maps the old file would end with SIGBUS.
         with replacing(self.path) as temporary, temporary.open("wb") as file:
             file.write(header)

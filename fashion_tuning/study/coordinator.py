@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fashion_tuning.config import Card
+from fashion_tuning.data.download import NAME as CLOTHING
 from fashion_tuning.errors import FashionTuningError, NoTrialError
 from fashion_tuning.model.features import FeatureRef
 from fashion_tuning.model.head import count_parameters
@@ -158,7 +159,10 @@ class Coordinator:
                 epochs=configuration.epochs or self._card.training.epochs,
                 listed=True,
                 source=configuration.source,
-                published_val_accuracy=configuration.published_val_accuracy,
+                # The figures were published for these photos; beside others they would mislead.
+                published_val_accuracy=(
+                    configuration.published_val_accuracy if self._run.dataset.name == CLOTHING else None
+                ),
             )
         if self._search is None:
             return None

@@ -11,12 +11,13 @@ from urllib.parse import unquote, urlsplit
 # Before mlflow is imported: it reads this once.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-import requests.exceptions
-import sqlalchemy.exc
+from alembic.util import CommandError
 from filelock import FileLock
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from requests.exceptions import RequestException
+from sqlalchemy.exc import SQLAlchemyError
 
 from fashion_tuning.errors import StoreError
 from fashion_tuning.files import disk_errors
@@ -124,7 +125,7 @@ def store_errors(uri: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, requests.exceptions.RequestException) as error:
+    except (MlflowException, SQLAlchemyError, RequestException, CommandError) as error:
         raise StoreError(
             f"the tracking store {uri} does not work: {str(error).strip().splitlines()[0][:300]}",
             action="check the store or MLFLOW_TRACKING_URI; then type the same command again, nothing recorded is lost",

@@ -168,7 +168,7 @@ def test_process_that_maps_a_damaged_file_keeps_its_rows(array: ShardedArray) ->
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"shape": null}', '{"shape": [1]}', '{"shape": ["a", "b"]}'])
 def test_file_without_a_usable_record_is_no_array(array: ShardedArray, text: str) -> None:
     array.record_path.write_text(text)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):  # noqa: PT011 - the parser of JSON has many
         ShardedArray.find(array.path)
 
 

@@ -1,7 +1,6 @@
 """Trials on made-up features, as small as the rules they show."""
 
 import resource
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -227,13 +226,11 @@ def test_features_whose_logits_overflow_diverge(tmp_path: Path) -> None:
 def test_epochs_before_the_divergence_are_yielded(refs: Refs, tmp_path: Path) -> None:
     # One step an epoch: every step makes the logits larger, until float32 ends.
     settings = replace(with_values(learning_rate=1e18, dropout=0.0), num_seeds=1, epochs=20, batch_size=100)
-    yielded = []
+    yielded: list[EpochResult] = []
     with pytest.raises(DivergedError) as caught:
-        for result in train_trial(settings, *refs, tmp_path):
-            yielded.append(result.epoch)
-    assert yielded == list(range(1, len(yielded) + 1))
+        yielded.extend(train_trial(settings, *refs, tmp_path))
     assert yielded
-    assert f"not finite in epoch {len(yielded) + 1} " in str(caught.value)
+    assert f"not finite in epoch {yielded[-1].epoch + 1} " in str(caught.value)
 
 
 def test_damaged_features_are_not_trained_on(tmp_path: Path) -> None:
@@ -241,7 +238,7 @@ def test_damaged_features_are_not_trained_on(tmp_path: Path) -> None:
     with refs[1].array.path.open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"!")
-    with pytest.raises(DataError, match="validation.npy: 1 of 1 shards"):
+    with pytest.raises(DataError, match=r"validation\.npy: 1 of 1 shards"):
         next(train_trial(SETTINGS, *refs, tmp_path / "scratch"))
 
 

@@ -221,7 +221,7 @@ def diverging(num_configurations: int) -> Card:
     """The small card with its first configurations made to diverge, each in its own way."""
     card = make_card()
     good = card.configurations[0]
-    bad = [good.model_copy(update={"learning_rate": 1e30 * (number + 1)}) for number in range(num_configurations)]
+    bad = [good.model_copy(update={"learning_rate": 1e38 * (number + 1)}) for number in range(num_configurations)]
     return card.model_copy(update={"configurations": (*bad, good)})
 
 
@@ -309,5 +309,6 @@ def test_the_leaderboard_names_ties_and_orders_by_score(inputs_of: Inputs, store
     assert scores == sorted(scores, reverse=True)
     assert [row.rank for row in board.rows] == [1, 2, 3, 4, 5]
     assert board.rows[0].tied
-    listed = next(row for row in board.as_dicts() if row["trial"] == 1)
-    assert listed["published_val_accuracy"] == 0.5
+    assert {row.record.source for row in board.rows if row.record.listed} == {"first", ""}
+    # They are published for clothing-dataset-small, not for whatever else a card is run on.
+    assert {row["published_val_accuracy"] for row in board.as_dicts()} == {None}

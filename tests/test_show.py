@@ -1,0 +1,125 @@
+"""What stands on a terminal of 80 characters, in a pipe, and in JSON."""
+
+import json
+import os
+import pty
+import re
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small_board import STUDY, small_board
+
+from fashion_tuning.show import Terminal
+
+
+def on_a_terminal(show: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines that `show` writes to a pseudo-terminal of 80 characters in the place of stdout."""
+    far_end, near_end = pty.openpty()
+    with ThreadPoolExecutor() as pool, monkeypatch.context() as patch:
+        written = pool.submit(_read_to_the_end, far_end)
+        with os.fdopen(near_end, "w", encoding="utf-8") as terminal:
+            patch.setenv("COLUMNS", "80")
+            patch.setenv("TERM", "xterm")
+            patch.setattr(sys, "stdout", terminal)
+            show()
+        text = written.result().decode()
+    os.close(far_end)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r\n", "\n").splitlines()
+
+
+def _read_to_the_end(descriptor: int) -> bytes:
+    read = b""
+    while True:
+        try:
+            read += os.read(descriptor, 65536)
+        except OSError:  # how a pseudo-terminal says that its other end is closed
+            return read
+
+
+def test_a_leaderboard_fits_a_terminal_of_80_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = on_a_terminal(lambda: Terminal().leaderboard(small_board()), monkeypatch)
+    assert max(len(line.rstrip()) for line in lines) <= 80
+    assert not any("…" in line for line in lines)
+    rows = [line.split() for line in lines if re.match(r" *\d+=? +\d\d ", line)]
+    assert len(rows) == 20
+    assert rows[0] == ["1=", "01", "0.000517", "1000", "0.3", "0.8390", "±", "0.0191", "10/10", "112.3", "01010101"]
+    assert rows[1][-2:] == ["0.8299", "02020202"]
+    assert rows[3][0] == "4"
+    assert any(line.startswith("=  2 more tie with the best") for line in lines)
+    assert any("published: " in line for line in lines)
+    assert "failed: trial 21: diverged: loss is NaN in epoch 2" in lines
+
+
+def test_a_leaderboard_in_a_pipe_has_whole_run_ids_and_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal().leaderboard(small_board())
+    text = capsys.readouterr().out
+    assert all(f"{trial:02d}" * 16 in text for trial in range(1, 21))
+    assert "0.8299 (book, 10 epochs)" in text
+    assert "cut short" not in text
+
+
+def test_a_best_trial_without_a_tie_has_no_mark(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal().leaderboard(small_board(num_tied=1))
+    assert "=" not in capsys.readouterr().out
+
+
+def test_a_leaderboard_in_json_is_one_line_with_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal(as_json=True).leaderboard(small_board())
+    event = json.loads(capsys.readouterr().out)
+    assert event["event"] == "leaderboard"
+    assert event["study"]["run_id"] == STUDY.run_id
+    assert [row["trial"] for row in event["rows"]] == list(range(1, 21))
+    assert [row["tied_with_best"] for row in event["rows"][:5]] == [True, True, True, False, False]
+    assert [record["error"] for record in event["failed"]] == ["diverged"]
+
+
+def test_news_with_json_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(as_json=True)
+    terminal.line("news")
+    terminal.next_steps(STUDY, tracking_uri=None, card_path=Path("card.toml"))
+    assert capsys.readouterr() == ("", "news\n")
+
+
+def test_next_steps_can_be_typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [".venv/bin/fashion-tuning", "tune"])
+    monkeypatch.setenv("PATH", "/none")
+    Terminal().next_steps(STUDY, tracking_uri="sqlite:////a b/mlflow.db", card_path=Path("my card.toml"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].endswith(
+        "  .venv/bin/fashion-tuning tune 'my card.toml' --max-trials N --tracking-uri 'sqlite:////a b/mlflow.db'"
+    )
+    assert any(
+        line.endswith("fashion-tuning leaderboard xception-150 --tracking-uri 'sqlite:////a b/mlflow.db'")
+        for line in lines
+    )
+
+
+def test_next_steps_are_short_where_the_program_is_on_the_path(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "fashion-tuning"
+    program.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(program), "tune"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    Terminal().next_steps(replace(STUDY, experiment="demo-drawn"), tracking_uri=None, card_path=Path("card.toml"))
+    assert "  fashion-tuning leaderboard demo-drawn\n" in capsys.readouterr().out
+
+
+def test_counting_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def count() -> None:
+        with Terminal().counting("verifying photos") as tell:
+            tell(1, 2)
+            tell(2, 2)
+
+    assert re.search(r"verifying photos .* 2/2", "\n".join(on_a_terminal(count, monkeypatch)))
+
+
+def test_counting_is_silent_in_a_pipe_where_it_is_quick(capsys: pytest.CaptureFixture[str]) -> None:
+    with Terminal().counting("verifying photos") as tell:
+        tell(1, 2)
+        tell(2, 2)
+    assert capsys.readouterr().out == ""
