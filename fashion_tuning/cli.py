@@ -134,7 +134,7 @@ def leaderboard(
     from fashion_tuning.study.leaderboard import leaderboard as read_leaderboard
     from fashion_tuning.tracking.store import Store
 
-    store = Store(tracking_uri)
+    store = Store(tracking_uri, must_exist=True)
     board = read_leaderboard(store, find_study(store, study))
     terminal = Terminal(as_json=as_json or as_csv)
     if board.study.photos == "drawn":

