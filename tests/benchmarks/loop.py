@@ -61,7 +61,11 @@ class EndToEnd(keras_tuner.RandomSearch):
 
     def run_trial(self, trial, train, validation, **_):
         model = self.hypermodel.build(trial.hyperparameters)
-        return -max(model.fit(train, validation_data=validation, epochs=EPOCHS, verbose=0).history["val_accuracy"])
+        return -max(
+            model.fit(train, validation_data=validation, epochs=EPOCHS, shuffle=False, verbose=0).history[
+                "val_accuracy"
+            ]
+        )
 
 
 def measure(dataset: Dataset, weights: Weights, scratch: Path) -> Loop:
