@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -16,7 +15,8 @@ from PIL import Image
 
 from fashion_tuning.data.decode import DECODE_VERSION, UnreadableImageError, read
 from fashion_tuning.data.manifest import SPLITS, Manifest, Photo, unfit_name
-from fashion_tuning.errors import DataError, DiskError
+from fashion_tuning.errors import DataError
+from fashion_tuning.files import write_text
 
 # Raise it when a change of this module changes what is kept or reported: older cached answers are then not read.
 VERIFY_VERSION: Final = 1
@@ -222,19 +222,4 @@ def _store(path: Path, verification: Verification) -> None:
         "manifest": verification.manifest.to_csv(),
         "digest": verification.manifest.digest,
     }
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
-            json.dump(record, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise DiskError(
-            f"can't write {path}: {error.strerror or error}",
-            action="free space there, or name another folder with FASHION_TUNING_CACHE",
-        ) from error
+    write_text(path, json.dumps(record))

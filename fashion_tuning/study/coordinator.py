@@ -142,28 +142,24 @@ class Coordinator:
         trial = max(self._records, default=0) + 1
         if self._max_trials is not None and trial > self._max_trials:
             return None
-        listed = self._card.configurations
-        if trial <= len(listed):
-            configuration = listed[trial - 1]
-            if self._search is not None:
-                self._search.list(trial, configuration.values)
-            return TrialRecord(
-                run_id="",
-                trial=trial,
-                attempt=1,
-                ask=self._next_order(),
-                tell=None,
-                status="RUNNING",
-                values=configuration.values,
-                scope={},
-                epochs=configuration.epochs or self._card.training.epochs,
-                listed=True,
-                source=configuration.source,
-                # The figures were published for these photos; beside others they would mislead.
-                published_val_accuracy=(
-                    configuration.published_val_accuracy if self._run.dataset.name == CLOTHING else None
-                ),
-            )
+        if trial <= len(self._card.configurations):
+            return self._listed(trial)
+        return self._suggested(trial)
+
+    def _listed(self, trial: int) -> TrialRecord:
+        configuration = self._card.configurations[trial - 1]
+        if self._search is not None:
+            self._search.list(trial, configuration.values)
+        # The figures were published for these photos; beside others they would mislead.
+        published = configuration.published_val_accuracy if self._run.dataset.name == CLOTHING else None
+        return replace(
+            self._new_record(trial, Suggestion(configuration.values), epochs=configuration.epochs),
+            listed=True,
+            source=configuration.source,
+            published_val_accuracy=published,
+        )
+
+    def _suggested(self, trial: int) -> TrialRecord | None:
         if self._search is None:
             return None
         started = time.perf_counter()
@@ -171,6 +167,9 @@ class Coordinator:
         self._seconds_asking[trial] = time.perf_counter() - started
         if suggestion is None or suggestion is WAITING:
             return None
+        return self._new_record(trial, suggestion, epochs=suggestion.epochs)
+
+    def _new_record(self, trial: int, suggestion: Suggestion, *, epochs: int | None) -> TrialRecord:
         return TrialRecord(
             run_id="",
             trial=trial,
@@ -180,7 +179,7 @@ class Coordinator:
             status="RUNNING",
             values=suggestion.values,
             scope=suggestion.scope,
-            epochs=suggestion.epochs or self._card.training.epochs,
+            epochs=epochs or self._card.training.epochs,
             listed=False,
         )
 

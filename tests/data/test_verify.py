@@ -224,6 +224,6 @@ def test_an_error_is_not_remembered(tmp_path):
 def test_a_cache_that_cannot_be_written(tmp_path):
     candidates = garments(tmp_path / "photos")
     (tmp_path / "cache").touch()
-    with pytest.raises(DiskError, match="can't write") as caught:
+    with pytest.raises(DiskError, match="can't be written") as caught:
         verified(tmp_path / "photos", candidates, cache_dir=tmp_path / "cache")
     assert caught.value.exit_code == 6
