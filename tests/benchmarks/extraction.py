@@ -12,7 +12,7 @@ from fashion_tuning.model.extraction import BATCH_SIZE, Extractor
 from fashion_tuning.model.weights import Weights
 
 IMAGE_SIZE = 150
-NUM_IMAGES = 384
+NUM_IMAGES = 256
 ROUNDS = 3
 
 

@@ -154,9 +154,10 @@ def test_only_train_and_validation_are_computed(inputs_of: Inputs, store: Store,
 @pytest.mark.parametrize(
     ("tuner", "settings"),
     [
-        ("random", "max_trials = 5"),
+        # Replay of all four is also tested without training, in test_search.py.
+        pytest.param("random", "max_trials = 5", marks=pytest.mark.slow),
         ("bayesian", "max_trials = 5\nnum_initial_points = 2"),
-        ("grid", "max_trials = 5"),
+        pytest.param("grid", "max_trials = 5", marks=pytest.mark.slow),
         ("hyperband", "factor = 2\nmax_trials = 6"),
     ],
 )
