@@ -68,7 +68,8 @@ def start_study(
         raise
     terminal.leaderboard(board)
     terminal.banner(dataset)
-    terminal.next_steps(study, tracking_uri=tracking_uri, card_path=card_path)
+    # A list of configurations has an end; only a search can go on.
+    terminal.next_steps(study, tracking_uri=tracking_uri, card_path=card_path if card.search else None)
 
 
 def _photos(card: Card, data_dir: Path | None, *, cache_dir: Path, terminal: Terminal) -> Dataset:

@@ -150,16 +150,17 @@ class Terminal:
         for record in board.failed:
             self.line(f"failed: trial {record.trial:02d}: {record.error}: {record.error_message}")
 
-    def next_steps(self, study: StudyRecord, *, tracking_uri: str | None, card_path: Path) -> None:
-        """The commands to type now."""
+    def next_steps(self, study: StudyRecord, *, tracking_uri: str | None, card_path: Path | None) -> None:
+        """The commands to type now; `card_path` where more trials can be asked for."""
         if self.as_json:
             return
         store = ["--tracking-uri", tracking_uri] if tracking_uri else []
         steps = {
             "compare in MLflow": ["ui"],
             "this table again": ["leaderboard", study.experiment],
-            "go on to N trials": ["tune", str(card_path), "--max-trials", "N"],
         }
+        if card_path is not None:
+            steps["go on to N trials"] = ["tune", str(card_path), "--max-trials", "N"]
         self.line("\nnext:")
         for meaning, arguments in steps.items():
             self.line(f"  {meaning:<17}  {shlex.join([_program(), *arguments, *store])}")
