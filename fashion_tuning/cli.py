@@ -45,11 +45,25 @@ StoreOption = Annotated[
     str | None,
     typer.Option("--tracking-uri", help="MLflow store; default: MLFLOW_TRACKING_URI, or mlflow.db here."),
 ]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--store-timeout",
+        min=0,
+        envvar="FASHION_TUNING_STORE_TIMEOUT",
+        help="Seconds to wait for a tracking store that is locked or away; default: 300.",
+        show_default=False,
+        show_envvar=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback where a bug is met.")]
 
 
 INTERRUPTED = 130
+SECONDS_TO_END = 4.5  # after an interrupt, whatever is in hand
+ON_INTERRUPT = "interrupted; the same command goes on where it stopped"
+READING = 20.0  # seconds that those who only read wait for a store
 
 
 @app.callback()
@@ -87,6 +101,7 @@ def tune(
     workers: Annotated[int, typer.Option(min=1, help="Trials that run at a time.")] = 1,
     data_dir: DataOption = None,
     tracking_uri: StoreOption = None,
+    store_timeout: TimeoutOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin the study anew; the earlier runs stay.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -100,6 +115,7 @@ def tune(
         data_dir=data_dir,
         environment_dir=environment_folder(),
         tracking_uri=tracking_uri,
+        store_timeout=store_timeout,
         fresh=fresh,
         as_json=as_json,
         cache_dir=cache_folder(),
@@ -134,7 +150,7 @@ def leaderboard(
     from fashion_tuning.study.leaderboard import leaderboard as read_leaderboard
     from fashion_tuning.tracking.store import Store
 
-    store = Store(tracking_uri, must_exist=True)
+    store = Store(tracking_uri, must_exist=True, patience=READING)
     board = read_leaderboard(store, find_study(store, study))
     terminal = Terminal(as_json=as_json or as_csv)
     if board.study.photos == "drawn":
@@ -229,7 +245,8 @@ def _run() -> int:
     except FashionTuningError as error:
         return _complain(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted; the same command goes on where it stopped", INTERRUPTED)
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(INTERRUPTED))
+        return _complain(ON_INTERRUPT, INTERRUPTED)
     except typer.TyperException as error:
         text = error.format_message()
         if text.startswith("Usage:"):  # no command was named: its help is the answer
@@ -256,13 +273,24 @@ def _complain(text: str, code: int) -> int:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does."""
+    """SIGTERM does what Ctrl-C does: what is written just now is finished, and the end comes within seconds."""
 
     def interrupt(*_: object) -> None:
+        # Once: closing what is open takes a moment, and must not be cut short itself.
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_END)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    def end(*_: object) -> None:
+        os.write(2, f"fashion-tuning: {ON_INTERRUPT}\n".encode())
+        os._exit(INTERRUPTED)  # the workers follow
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

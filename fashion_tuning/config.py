@@ -89,12 +89,16 @@ class Search(Table):
 
 
 class Training(Table):
-    """How one trial trains: the same for all trials of a study."""
+    """How one trial trains: the same for all trials of a study.
+
+    `max_seconds` is how long one attempt at a trial may take on the clock.
+    """
 
     epochs: Positive
     seeds: Positive = 1
     batch_size: Positive = 32
     patience: Positive | None = None
+    max_seconds: float | None = Field(default=None, gt=0)
 
 
 class Images(Table):
@@ -161,6 +165,7 @@ class Card(Table):
     def outcome(self) -> dict[str, Any]:
         """The settings that decide the outcome of a study, as plain JSON values."""
         settings = self.model_dump(mode="json", exclude={"name", "description", "photos"})
+        del settings["training"]["max_seconds"]
         if settings["search"]:
             del settings["search"]["max_trials"]
         for configuration in settings["configurations"]:

@@ -67,3 +67,18 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes sure that all files at or below a folder are on the disk, and their names with them.
+
+    Raises:
+      DiskError: The disk refuses.
+    """
+    with disk_errors(folder):
+        for path in (folder, *folder.rglob("*")):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

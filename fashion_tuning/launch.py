@@ -22,6 +22,7 @@ def start_study(
     data_dir: Path | None = None,
     environment_dir: Path | None = None,
     tracking_uri: str | None = None,
+    store_timeout: float | None = None,
     fresh: bool = False,
     as_json: bool = False,
 ) -> None:
@@ -30,6 +31,7 @@ def start_study(
     Args:
       data_dir: Folder of photos that the command names; environment_dir the one that the
         environment names, which a card of drawn garments leaves alone.
+      store_timeout: Seconds to wait for a tracking store that is locked or away.
 
     Raises:
       FashionTuningError: Of the kind that says what a person has to do.
@@ -51,10 +53,11 @@ def start_study(
             from fashion_tuning.study.inputs import StudyInputs
             from fashion_tuning.study.leaderboard import leaderboard
             from fashion_tuning.study.tune import tune
-            from fashion_tuning.tracking.store import Store
+            from fashion_tuning.tracking.store import PATIENCE, Store
         weights = get_weights(card.model.backbone, cache_dir=cache_dir, progress=terminal.line)
         terminal.banner(dataset)
-        store = Store(tracking_uri)
+        patience = PATIENCE if store_timeout is None else store_timeout
+        store = Store(tracking_uri, patience=patience, tell=terminal.line)
         inputs = StudyInputs(card, card_text, dataset, weights, cache_dir)
         with terminal.progress() as report:
             study = tune(inputs, store, workers=workers, max_trials=max_trials, fresh=fresh, report=report)

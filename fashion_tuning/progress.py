@@ -10,7 +10,16 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from fashion_tuning.study.events import EpochEnded, Event, FeaturesProgress, Plan, TrialEnded, TrialStarted
+from fashion_tuning.study.events import (
+    AttemptEnded,
+    EpochEnded,
+    Event,
+    FeaturesProgress,
+    Notice,
+    Plan,
+    TrialEnded,
+    TrialStarted,
+)
 from fashion_tuning.wording import duration, size
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -28,6 +37,8 @@ class JsonProgress:
             FeaturesProgress: "features",
             TrialStarted: "trial_started",
             EpochEnded: "epoch_ended",
+            AttemptEnded: "attempt_ended",
+            Notice: "notice",
             TrialEnded: "trial_ended",
         }
         self._write(names[type(event)], asdict(event))
@@ -47,6 +58,10 @@ class LineProgress:
             self._features(event)
         elif isinstance(event, TrialEnded):
             self._write(f"{trial_text(event)}  [{standing_text(event)}]")
+        elif isinstance(event, AttemptEnded):
+            self._write(attempt_text(event))
+        elif isinstance(event, Notice):
+            self._write(event.text)
 
     def _features(self, event: FeaturesProgress) -> None:
         now = time.monotonic()
@@ -89,12 +104,14 @@ class LiveProgress:
             self._show(text, done=event.done, total=event.total)
             if event.done == event.total and event.computed:
                 self._console.print(text, markup=False)
+        elif isinstance(event, Notice):
+            self._console.print(event.text, markup=False)
         else:
             self._report_trial(event)
             running = [self._epochs[trial] for trial in sorted(self._epochs)]
             self._show(" · ".join([self._standing, *running]).strip(" ·"), done=self._ended, total=self._total)
 
-    def _report_trial(self, event: TrialStarted | EpochEnded | TrialEnded) -> None:
+    def _report_trial(self, event: TrialStarted | EpochEnded | AttemptEnded | TrialEnded) -> None:
         trial = event.record.trial
         if isinstance(event, TrialStarted):
             self._epochs[trial] = f"trial {trial:02d} starts"
@@ -102,6 +119,8 @@ class LiveProgress:
             self._epochs[trial] = (
                 f"trial {trial:02d} epoch {event.epoch}/{event.record.epochs} {event.val_accuracy:.4f}"
             )
+        elif isinstance(event, AttemptEnded):
+            self._console.print(attempt_text(event), markup=False)
         else:
             self._epochs.pop(trial, None)
             self._ended = event.trials_ended
@@ -162,6 +181,14 @@ def trial_text(event: TrialEnded) -> str:
     metrics = record.metrics
     accuracy = f"val {record.score:.4f} ± {metrics['best_val_accuracy_se']:.4f}"
     return f"{text} {accuracy} epoch {metrics['best_epoch']:.0f}, {metrics['seconds']:.1f} s"
+
+
+def attempt_text(event: AttemptEnded) -> str:
+    """One line on a trial whose process has died."""
+    record = event.record
+    return (
+        f"trial {record.trial:02d} {record.error}: {record.error_message}; it runs again ({event.attempts_left} left)"
+    )
 
 
 def standing_text(event: TrialEnded) -> str:

@@ -27,7 +27,7 @@ ROOMS: list[set[str]] = [
     {"space"},
     {"table"},
     {"files"},
-    {"seeds", "wording", "quiet", "errors", "__init__"},
+    {"seeds", "wording", "quiet", "fail_points", "errors", "__init__"},
 ]
 
 # A framework, and the only files that may import it: below a room, or one file.

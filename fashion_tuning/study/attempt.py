@@ -28,22 +28,39 @@ class Attempt:
       labels: (images,) int, the validation labels.
       started: time.perf_counter() when its worker was given the trial.
       seconds_asking: What the oracle took for its values.
+      seconds_waited: How long the store had been waited for by then.
     """
 
     def __init__(
-        self, run: TrialRun, *, scratch: Path, labels: np.ndarray, started: float, seconds_asking: float
+        self,
+        run: TrialRun,
+        *,
+        scratch: Path,
+        labels: np.ndarray,
+        started: float,
+        seconds_asking: float,
+        seconds_waited: float,
     ) -> None:
         self._run = run
         self._scratch = scratch
         self._labels = labels
         self._started = started
         self._seconds_asking = seconds_asking
+        self._waited_before = seconds_waited
         self._results: list[EpochResult] = []
         self._seconds_tracking = time.perf_counter() - started
 
     @property
     def record(self) -> TrialRecord:
         return self._run.record
+
+    def seconds_left(self, limit: float, seconds_waited: float) -> float:
+        """Of the `limit` that it may take on the clock; the store's absences don't count.
+
+        Args:
+          seconds_waited: How long the store has been waited for by now.
+        """
+        return limit - (time.perf_counter() - self._started) + (seconds_waited - self._waited_before)
 
     def add(self, result: EpochResult) -> None:
         """Records one epoch: metrics, and the checkpoints that its worker has written."""
@@ -87,14 +104,14 @@ class Attempt:
         self._clear()
         return replace(self.record, status="FINISHED", tell=tell, metrics=metrics)
 
-    def fail(self, failure: Failed, *, tell: int) -> TrialRecord:
-        """Records why the trial failed, and ends the run as FAILED."""
+    def fail(self, failure: Failed, *, tell: int | None) -> TrialRecord:
+        """Records why the attempt failed, and ends its run as FAILED; `tell` is None where another one follows."""
         self._run.fail(failure.kind, failure.message, tell=tell)
         self._clear()
         return replace(self.record, status="FAILED", tell=tell, error=failure.kind, error_message=failure.message)
 
     def kill(self) -> None:
-        """Ends the run as KILLED; the trial runs again at the next start."""
+        """Ends the run as KILLED, unless it has just come to its end; the trial runs again at the next start."""
         self._clear()
         self._run.kill()
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from fashion_tuning.config import Card
-from fashion_tuning.data.download import NAME as CLOTHING
 from fashion_tuning.errors import FashionTuningError, NoTrialError
+from fashion_tuning.fail_points import passed
 from fashion_tuning.model.features import FeatureRef
 from fashion_tuning.model.head import count_parameters
 from fashion_tuning.model.training import EpochResult, TrialSettings, train_trial
+from fashion_tuning.study.agenda import Agenda
 from fashion_tuning.study.attempt import Attempt
-from fashion_tuning.study.events import EpochEnded, Report, TrialEnded, TrialStarted
+from fashion_tuning.study.events import AttemptEnded, EpochEnded, Report, TrialEnded, TrialStarted
 from fashion_tuning.study.executors import Done, Failed, Message, Output, Worker, ready
-from fashion_tuning.study.search import WAITING, Search, Suggestion
 from fashion_tuning.tracking.records import TrialRecord
 from fashion_tuning.tracking.study_run import StudyRun
 from fashion_tuning.tracking.trial_run import TrialRun
@@ -32,11 +30,9 @@ class Coordinator:
     Args:
       card: The study's card.
       run: The study's run in the store.
-      history: Earlier trials, one record each, as `latest_attempts` gives them.
-      attempts: For each trial number how many attempts there have been.
+      agenda: Which trials are there and which come next.
       workers: Where trials run, one at a time each.
       train, validation: The features.
-      max_trials: When to stop; None where the tuner or the list comes to its own end.
       report: Told of every event.
     """
 
@@ -45,156 +41,62 @@ class Coordinator:
         card: Card,
         run: StudyRun,
         *,
-        history: list[TrialRecord],
-        attempts: Mapping[int, int],
+        agenda: Agenda,
         workers: list[Worker],
         train: FeatureRef,
         validation: FeatureRef,
-        max_trials: int | None,
         report: Report,
     ) -> None:
         self._card = card
         self._run = run
+        self._agenda = agenda
         self._workers = workers
         self._train = train
         self._validation = validation
-        self._max_trials = max_trials
         self._report = report
-        self._attempts = dict(attempts)
-        self._records = {record.trial: record for record in history}
-        self._search = Search(card) if card.search else None
-        self._interrupted = [record for record in history if not record.counts]
-        self._order = max((max(record.ask, record.tell or 0) for record in history), default=0)
         self._running: dict[Worker, Attempt] = {}
         self._failures_in_a_row = 0
-        self._seconds_asking: dict[int, float] = {}
         self._seconds_here: list[float] = []
         self._labels = validation.labels()
-        self._replay(history)
 
     def run(self) -> None:
         """Runs trials until the study is complete.
 
         Raises:
           NoTrialError: Three trials in a row have failed.
+          StudyOwnedError: Another machine has taken the study; its trials are its own from then on.
           StoreError, DiskError: Tracking was lost; the trial in hand runs again at the next start.
           KeyboardInterrupt: Passed on; the running trials are closed as KILLED.
         """
-        with tempfile.TemporaryDirectory(prefix="fashion-tuning-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="fashion-tuning-", ignore_cleanup_errors=True) as scratch:
             try:
+                self._log_standing()
                 while self._start_trials(Path(scratch)):
-                    for worker in ready(self._workers):
+                    for worker in ready(self._workers, timeout=self._seconds_to_limit()):
                         self._handle(worker, worker.receive())
-            except BaseException:
+                    self._stop_overdue()
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    self._run.store.hurry()
                 self._abandon()
                 raise
-
-    def _replay(self, history: list[TrialRecord]) -> None:
-        """Plays recorded asks and tells to the fresh oracle, in their order, with their values."""
-        if self._search is None:
-            return
-        moments: list[tuple[int, Callable[[], None]]] = []
-        for record in history:
-            moments.append((record.ask, lambda record=record: self._replay_ask(record)))  # type: ignore[misc]
-            if record.counts:
-                moments.append((record.tell or 0, lambda record=record: self._tell(record)))  # type: ignore[misc]
-        for _, play in sorted(moments, key=lambda moment: moment[0]):
-            play()
-
-    def _replay_ask(self, record: TrialRecord) -> None:
-        if self._search is None:
-            return
-        if record.listed:
-            self._search.list(record.trial, record.values)
-        else:
-            self._search.replay(record.trial, Suggestion(dict(record.values), dict(record.scope)))
-
-    def _tell(self, record: TrialRecord) -> None:
-        if self._search is not None:
-            self._search.tell(record.trial, record.score, standard_error=self._noise(record))
-
-    def _noise(self, record: TrialRecord) -> float | None:
-        """Standard error of a score as the oracle should see it.
-
-        All trials are scored on the same images, whose luck moves them together and ranks none
-        of them; what is left is the spread over seeds. With one seed nothing tells the two apart.
-        """
-        spread = record.metrics.get("best_val_accuracy_seed_sd")
-        if spread is None:
-            return record.metrics.get("best_val_accuracy_se")
-        return spread / math.sqrt(self._card.training.seeds)
 
     def _start_trials(self, scratch: Path) -> bool:
         """Gives idle workers their next trial; False once nothing runs and nothing is left."""
         for worker in self._workers:
             if worker in self._running:
                 continue
-            record = self._next_trial()
+            record = self._agenda.next_trial()
             if record is None:
                 break
             self._start(worker, record, scratch)
         return bool(self._running)
 
-    def _next_trial(self) -> TrialRecord | None:
-        if self._interrupted:
-            record = self._interrupted.pop(0)
-            return replace(record, run_id="", status="RUNNING", tell=None, metrics={}, error="", error_message="")
-        trial = max(self._records, default=0) + 1
-        if self._max_trials is not None and trial > self._max_trials:
-            return None
-        if trial <= len(self._card.configurations):
-            return self._listed(trial)
-        return self._suggested(trial)
-
-    def _listed(self, trial: int) -> TrialRecord:
-        configuration = self._card.configurations[trial - 1]
-        if self._search is not None:
-            self._search.list(trial, configuration.values)
-        # The figures were published for these photos; beside others they would mislead.
-        published = configuration.published_val_accuracy if self._run.dataset.name == CLOTHING else None
-        return replace(
-            self._new_record(trial, Suggestion(configuration.values), epochs=configuration.epochs),
-            listed=True,
-            source=configuration.source,
-            published_val_accuracy=published,
-        )
-
-    def _suggested(self, trial: int) -> TrialRecord | None:
-        if self._search is None:
-            return None
-        started = time.perf_counter()
-        suggestion = self._search.ask(trial)
-        self._seconds_asking[trial] = time.perf_counter() - started
-        if suggestion is None or suggestion is WAITING:
-            return None
-        return self._new_record(trial, suggestion, epochs=suggestion.epochs)
-
-    def _new_record(self, trial: int, suggestion: Suggestion, *, epochs: int | None) -> TrialRecord:
-        return TrialRecord(
-            run_id="",
-            trial=trial,
-            attempt=1,
-            ask=self._next_order(),
-            tell=None,
-            status="RUNNING",
-            values=suggestion.values,
-            scope=suggestion.scope,
-            epochs=epochs or self._card.training.epochs,
-            listed=False,
-        )
-
-    def _next_order(self) -> int:
-        self._order += 1
-        return self._order
-
     def _start(self, worker: Worker, record: TrialRecord, scratch: Path) -> None:
-        attempt = self._attempts.get(record.trial, 0) + 1
-        self._attempts[record.trial] = attempt
         parameters = count_parameters(
             record.values, feature_size=self._train.num_features, num_classes=len(self._train.classes)
         )
-        record = replace(record, attempt=attempt, trainable_parameters=parameters)
-        self._records[record.trial] = record
+        record = replace(record, trainable_parameters=parameters)
         training = self._card.training
         settings = TrialSettings(
             values=dict(record.values),
@@ -204,7 +106,7 @@ class Coordinator:
             batch_size=training.batch_size,
             patience=training.patience,
         )
-        folder = scratch / f"trial-{record.trial}-{attempt}"
+        folder = scratch / f"trial-{record.trial}-{record.attempt}"
         started = time.perf_counter()
         worker.submit(train_trial, settings, self._train, self._validation, folder)
         run = TrialRun.begin(
@@ -219,15 +121,15 @@ class Coordinator:
                 "trainable_parameters": parameters,
             },
         )
-        self._records[record.trial] = run.record
         self._running[worker] = Attempt(
             run,
             scratch=folder,
             labels=self._labels,
             started=started,
-            seconds_asking=self._seconds_asking.pop(record.trial, 0.0),
+            seconds_asking=self._agenda.seconds_asking(record.trial),
+            seconds_waited=self._run.store.seconds_waited,
         )
-        self._report(TrialStarted(run.record, self._max_trials))
+        self._report(TrialStarted(run.record, self._agenda.max_trials))
 
     def _handle(self, worker: Worker, message: Message) -> None:
         attempt = self._running[worker]
@@ -238,16 +140,36 @@ class Coordinator:
             return
         if isinstance(message, Failed) and message.error is not None:
             raise message.error
-        tell = self._next_order()
+        self._run.require_owned()
+        if isinstance(message, Failed) and message.died:
+            attempts_left = self._agenda.died(attempt.record.trial)
+            if attempts_left:
+                record = attempt.fail(message, tell=None)
+                del self._running[worker]
+                self._agenda.try_again(record)
+                self._report(AttemptEnded(record, attempts_left))
+                return
+        tell = self._agenda.next_order()
         record = attempt.complete(tell=tell) if isinstance(message, Done) else attempt.fail(message, tell=tell)
         del self._running[worker]
         self._end(record)
+
+    def _end(self, record: TrialRecord) -> None:
+        self._agenda.tell(record)
+        self._log_standing()
+        num_ended, max_trials = len(self._agenda.ended), self._agenda.max_trials
+        self._seconds_here.append(record.metrics.get("seconds", 0.0))
+        mean_seconds = sum(self._seconds_here) / len(self._seconds_here)
+        seconds_left = None
+        if max_trials is not None:
+            seconds_left = max(0, max_trials - num_ended) * mean_seconds / len(self._workers)
+        self._report(TrialEnded(record, self._agenda.best, num_ended, max_trials, seconds_left))
         self._failures_in_a_row = self._failures_in_a_row + 1 if record.failed else 0
         if self._failures_in_a_row == MAX_CONSECUTIVE_FAILURES:
             raise self._too_many_failures()
 
     def _too_many_failures(self) -> NoTrialError:
-        failed = sorted((record for record in self._records.values() if record.failed), key=lambda one: one.tell or 0)
+        failed = sorted((record for record in self._agenda.ended if record.failed), key=lambda one: one.tell or 0)
         reasons = "\n".join(
             f"  trial {record.trial}: {record.error}: {record.error_message}"
             for record in failed[-MAX_CONSECUTIVE_FAILURES:]
@@ -257,13 +179,12 @@ class Coordinator:
             action="mend the cause and type the same command again: it goes on with the next trial",
         )
 
-    def _end(self, record: TrialRecord) -> None:
-        self._records[record.trial] = record
-        self._tell(record)
-        ended = [record for record in self._records.values() if record.counts]
-        best = max((record for record in ended if record.completed), key=lambda one: one.score or 0.0, default=None)
-        self._seconds_here.append(record.metrics.get("seconds", 0.0))
-        metrics = {
+    def _log_standing(self) -> None:
+        """Writes the study's own metrics, unless they stand already: a kill may have come before them."""
+        ended, best = self._agenda.ended, self._agenda.best
+        if not ended:
+            return
+        metrics: dict[str, float] = {
             "trials_completed": sum(record.completed for record in ended),
             "trials_failed": sum(record.failed for record in ended),
             "seconds_trials": sum(record.metrics.get("seconds", 0.0) for record in ended),
@@ -271,11 +192,28 @@ class Coordinator:
         if best is not None:
             metrics["best_val_accuracy"] = best.metrics["best_val_accuracy"]
             metrics["best_val_accuracy_se"] = best.metrics["best_val_accuracy_se"]
+        if self._run.metrics().items() >= metrics.items():
+            return
         self._run.log(metrics, step=len(ended))
-        left = None if self._max_trials is None else max(0, self._max_trials - len(ended))
-        mean_seconds = sum(self._seconds_here) / len(self._seconds_here)
-        seconds_left = None if left is None else left * mean_seconds / len(self._workers)
-        self._report(TrialEnded(record, best, len(ended), self._max_trials, seconds_left))
+        passed("standing")
+
+    def _seconds_to_limit(self) -> float | None:
+        """Until the first running trial is overdue; None where nothing limits them."""
+        limit = self._card.training.max_seconds
+        if limit is None:
+            return None
+        waited = self._run.store.seconds_waited
+        return max(0.0, min(attempt.seconds_left(limit, waited) for attempt in self._running.values()))
+
+    def _stop_overdue(self) -> None:
+        limit = self._card.training.max_seconds
+        if limit is None:
+            return
+        for worker, attempt in list(self._running.items()):
+            if attempt.seconds_left(limit, self._run.store.seconds_waited) <= 0:
+                worker.close()
+                message = f"stopped after {limit:g} s, max_seconds of the card"
+                self._handle(worker, Failed("time_limit", message, died=True))
 
     def _abandon(self) -> None:
         """Closes the runs of trials that are cut short, as far as the store still answers."""

@@ -65,6 +65,14 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
+class AttemptEnded:
+    """A trial's process died, and the trial runs again; `attempts_left` more may die."""
+
+    record: TrialRecord
+    attempts_left: int
+
+
+@dataclass(frozen=True)
 class TrialEnded:
     """A trial is recorded: completed, or failed with a reason."""
 
@@ -75,5 +83,12 @@ class TrialEnded:
     seconds_left: float | None
 
 
-Event = Plan | FeaturesProgress | TrialStarted | EpochEnded | TrialEnded
+@dataclass(frozen=True)
+class Notice:
+    """Something a person should know of that stops nothing."""
+
+    text: str
+
+
+Event = Plan | FeaturesProgress | TrialStarted | EpochEnded | AttemptEnded | TrialEnded | Notice
 Report = Callable[[Event], None]

@@ -6,10 +6,12 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from fashion_tuning.errors import FashionTuningError
@@ -32,12 +34,14 @@ class Done:
 class Failed:
     """The work raised, or its process died.
 
-    `kind` is a short type such as "diverged" or "worker_died"; `error` is set where a person
-    has to act before anything can go on.
+    `kind` is a short type such as "diverged" or "worker_died"; `died` says that the process
+    is gone, so that the same work may well succeed in another; `error` is set where a person has
+    to act before anything can go on.
     """
 
     kind: str
     message: str
+    died: bool = False
     error: FashionTuningError | None = None
 
 
@@ -86,6 +90,7 @@ class Worker:
             self._start()
             self._connection.send((work, arguments, keywords))
         self.busy = True
+        self._kernel_kills = _kernel_kills()
 
     def receive(self) -> Message:
         """Waits for the next message of the work in hand."""
@@ -93,7 +98,7 @@ class Worker:
             message: Message = self._connection.recv()
         except (EOFError, OSError):
             self._process.join(timeout=5)
-            message = Failed("worker_died", _describe_exit(self._process.exitcode))
+            message = self._obituary()
         if not isinstance(message, Output):
             self.busy = False
         return message
@@ -117,12 +122,18 @@ class Worker:
         """Ends the process, whatever it is doing; the next `submit` starts another."""
         self.busy = False
         self._connection.close()
-        if self._process.is_alive():
-            self._process.terminate()
-            self._process.join(timeout=2)
-        if self._process.is_alive():
-            self._process.kill()
+        # Not terminated: it ignores that, see _serve; whatever it writes can be cut short anywhere.
+        self._process.kill()
         self._process.join()
+
+    def _obituary(self) -> Failed:
+        code = self._process.exitcode
+        if code is None or code >= 0:
+            return Failed("worker_died", f"the worker process ended with exit code {code}", died=True)
+        name = signal.Signals(-code).name
+        if code == -signal.SIGKILL and _kernel_kills() > self._kernel_kills:
+            return Failed("out_of_memory", f"the kernel ended the worker process ({name}): out of memory", died=True)
+        return Failed("worker_died", f"the worker process was ended by {name}", died=True)
 
 
 def ready(workers: list[Worker], *, timeout: float | None = None) -> list[Worker]:
@@ -132,8 +143,10 @@ def ready(workers: list[Worker], *, timeout: float | None = None) -> list[Worker
 
 
 def _serve(connection: Connection) -> None:
-    # Ctrl-C reaches the whole process group; the coordinator decides what it means.
+    # These reach the whole process group; the coordinator decides what they mean.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True, name="parent").start()
     # Logs of the libraries go where errors go, never between a command's results.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with silent_stderr():
@@ -159,9 +172,17 @@ def _serve(connection: Connection) -> None:
             return
 
 
+def _follow_parent() -> None:
+    """Ends this process as soon as the coordinator's is gone, in the middle of whatever it computes."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _explain(error: Exception) -> Failed:
     if isinstance(error, FashionTuningError):
-        return Failed(type(error).__name__, str(error), error)
+        return Failed(type(error).__name__, str(error), error=error)
     known = {"DivergedError": "diverged", "MemoryError": "out_of_memory", "ResourceExhaustedError": "out_of_memory"}
     kind = known.get(type(error).__name__, "exception")
     where = traceback.extract_tb(error.__traceback__)[-1]
@@ -171,7 +192,10 @@ def _explain(error: Exception) -> Failed:
     return Failed(kind, message)
 
 
-def _describe_exit(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"the worker process was ended by {signal.Signals(-code).name}"
-    return f"the worker process ended with exit code {code}"
+def _kernel_kills() -> int:
+    """How often the kernel has ended a process for want of memory since it started; 0 where it doesn't say."""
+    try:
+        counters = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+        return int(counters.get("oom_kill", 0))
+    except (OSError, ValueError):
+        return 0

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from fashion_tuning.config import Card
-from fashion_tuning.errors import StoreError, StudyOwnedError
-from fashion_tuning.files import disk_errors
+from fashion_tuning.data.download import NAME as CLOTHING
+from fashion_tuning.errors import DiskError, StoreError, StudyOwnedError
 from fashion_tuning.model.features import FeatureRef, compute_features
+from fashion_tuning.study.agenda import Agenda
 from fashion_tuning.study.coordinator import Coordinator
 from fashion_tuning.study.differences import differences
-from fashion_tuning.study.events import FeaturesProgress, Report
+from fashion_tuning.study.events import FeaturesProgress, Notice, Report
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import SPLITS, StudyInputs
+from fashion_tuning.study.ownership import owned
 from fashion_tuning.study.plan import estimate_cost, make_plan, require_disk
-from fashion_tuning.tracking.records import StudyRecord, TrialRecord, find_studies, latest_attempts, read_attempts
+from fashion_tuning.tracking.records import StudyRecord, TrialRecord, current_study, find_studies, read_attempts
 from fashion_tuning.tracking.store import Store
-from fashion_tuning.tracking.study_run import DatasetInfo, StudyRun
+from fashion_tuning.tracking.study_run import DatasetInfo, Origin, StudyRun
 from fashion_tuning.tracking.trial_run import close_as_killed
 
 
@@ -49,26 +46,41 @@ def tune(
       NoTrialError: Three trials in a row have failed.
       DataError, DiskError, StoreError: As their names say; what was recorded stays.
     """
-    with _owned(inputs, store):
+    origin = _origin(inputs)
+    with owned(inputs, store):
         known = find_studies(store, inputs.experiment)
-        same = [record for record in known if record.digest == inputs.study.digest]
-        attempts = _close_interrupted(store, same[0]) if same and not fresh else []
-        history = latest_attempts(attempts)
-        limit = _limit(inputs.card, max_trials)
-        refs = inputs.refs()
-        trials_ended = sum(record.counts for record in history)
-        cost = estimate_cost(inputs.card, refs, trials_ended=trials_ended, limit=limit)
-        require_disk(cost, store=store, cache_dir=inputs.cache_dir)
-        run = _open_run(inputs, store, same, fresh=fresh)
+        same = current_study(known, inputs.study.digest)
+        resumed = same is not None and not fresh
+        if same is not None and not fresh:
+            run = StudyRun.resume(store, same, origin.dataset)
+        else:
+            if same is not None and same.runs and same.owner is not None:
+                raise same.owner.error(f"study {same.digest} of {same.experiment!r}")
+            generation = same.generation + 1 if same else 1
+            run = StudyRun.begin(store, inputs.experiment, origin, generation=generation)
         with _closing(run):
+            run.start(origin)
+            _close_left(store, [study for study in known if study.run_id != run.run_id])
+            attempts = _attempts(store, run.record) if resumed else []
+            agenda = Agenda(
+                inputs.card,
+                attempts,
+                max_trials=_limit(inputs.card, max_trials),
+                # The figures were published for these photos; beside others they would mislead.
+                show_published=inputs.dataset.name == CLOTHING,
+            )
+            refs = inputs.refs()
+            trials_ended = len(agenda.ended)
+            cost = estimate_cost(inputs.card, refs, trials_ended=trials_ended, limit=agenda.max_trials)
+            require_disk(cost, store=store, cache_dir=inputs.cache_dir)
             plan = make_plan(
                 inputs,
                 store,
                 run.record,
                 cost,
                 trials_ended=trials_ended,
-                limit=limit,
-                resumed=bool(same) and not fresh,
+                limit=agenda.max_trials,
+                resumed=resumed,
                 changed=() if same or not known else differences(known[0].parts, inputs.study.parts()),
             )
             report(plan)
@@ -77,52 +89,16 @@ def tune(
             Coordinator(
                 inputs.card,
                 run,
-                history=history,
-                attempts=Counter(record.trial for record in attempts),
+                agenda=agenda,
                 workers=workers,
                 train=refs["train"],
                 validation=refs["validation"],
-                max_trials=limit,
                 report=report,
             ).run()
         return run.record
 
 
-def lock_path(inputs: StudyInputs, store: Store) -> Path:
-    """The file that the process which runs this study on this machine holds locked."""
-    name = hashlib.sha256(f"{store.uri}/{inputs.experiment}/{inputs.study.digest}".encode()).hexdigest()[:24]
-    return inputs.cache_dir / "locks" / f"{name}.lock"
-
-
-@contextmanager
-def _owned(inputs: StudyInputs, store: Store) -> Iterator[None]:
-    path = lock_path(inputs, store)
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise StudyOwnedError(
-                f"study {inputs.study.digest} of {inputs.experiment!r} is being run by another process on this machine",
-                action="wait for it, or stop it; then type the same command again",
-            ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _close_interrupted(store: Store, study: StudyRecord) -> list[TrialRecord]:
-    """Every attempt at a study that this process owns; runs left RUNNING are closed as KILLED first."""
-    attempts = read_attempts(store, study)
-    left = [record for record in attempts if record.status == "RUNNING"]
-    for record in left:
-        close_as_killed(store, record.run_id)
-    return read_attempts(store, study) if left else attempts
-
-
-def _open_run(inputs: StudyInputs, store: Store, same: list[StudyRecord], *, fresh: bool) -> StudyRun:
+def _origin(inputs: StudyInputs) -> Origin:
     manifest = inputs.dataset.manifest
     dataset = DatasetInfo(
         name=inputs.dataset.name,
@@ -131,17 +107,24 @@ def _open_run(inputs: StudyInputs, store: Store, same: list[StudyRecord], *, fre
         kind=inputs.dataset.kind,
         counts={split: manifest.counts()[split] for split in SPLITS},
     )
-    if same and not fresh:
-        return StudyRun.resume(store, same[0], dataset)
-    return StudyRun.begin(
-        store,
-        inputs.experiment,
-        inputs.study,
-        generation=len(same) + 1,
-        dataset=dataset,
-        card_text=inputs.card_text,
-        manifest_csv=manifest.to_csv(),
-    )
+    return Origin(inputs.study, inputs.card_text, manifest.to_csv(), dataset)
+
+
+def _close_left(store: Store, known: list[StudyRecord]) -> None:
+    """Closes the runs of studies that a killed process has left RUNNING, those of earlier cards too."""
+    for study in known:
+        if study.status == "RUNNING" and not study.runs:
+            _attempts(store, study)
+            close_as_killed(store, study.run_id)
+
+
+def _attempts(store: Store, study: StudyRecord) -> list[TrialRecord]:
+    """Every attempt at a study that nobody else works on; runs left RUNNING are closed as KILLED first."""
+    attempts = read_attempts(store, study)
+    left = [record for record in attempts if record.status == "RUNNING"]
+    for record in left:
+        close_as_killed(store, record.run_id)
+    return read_attempts(store, study) if left else attempts
 
 
 @contextmanager
@@ -150,8 +133,13 @@ def _closing(run: StudyRun) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        if isinstance(error, StudyOwnedError):
+            run.leave()
+            raise
+        if isinstance(error, KeyboardInterrupt):
+            run.store.hurry()
         # Where the store is what failed, it can't be told; the next start goes on all the same.
-        with suppress(StoreError):
+        with suppress(StoreError, DiskError):
             run.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     run.end("FINISHED")
@@ -170,6 +158,8 @@ def _compute_features(
             if last is not None and not progress.waiting:
                 computed += progress.done - last
             last = progress.done
+            for line in progress.set_aside:
+                report(Notice(line))
             seconds = time.perf_counter() - started
             report(FeaturesProgress(before + progress.done, total, computed, seconds, progress.waiting))
         before += len(ref.photos)

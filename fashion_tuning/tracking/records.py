@@ -10,12 +10,14 @@ import numpy as np
 from mlflow.entities import Run
 
 from fashion_tuning.errors import StoreError
-from fashion_tuning.tracking.store import Store, store_errors
+from fashion_tuning.tracking.lease import OWNER, Owner, parse_owner
+from fashion_tuning.tracking.store import Store
 
 KIND = "fashion.kind"
 STUDY = "fashion.study"
 GENERATION = "fashion.generation"
 PARTS = "fashion.parts"
+DESCRIBED = "fashion.described"
 TRIAL = "fashion.trial"
 ATTEMPT = "fashion.attempt"
 ASK = "fashion.ask"
@@ -31,12 +33,15 @@ ERROR_MESSAGE = "fashion.error_message"
 PHOTOS = "fashion.photos"
 PARENT = "mlflow.parentRunId"
 
-_PAGE = 1000
+_TAG_LENGTH = 5000  # MLflow cuts longer ones without a word; some databases sooner than others
 
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study run: which study, which generation, and the parts of its digest."""
+    """A study run: which study, which generation, the parts of its digest, and who runs it.
+
+    `described` says that its parameters and artifacts stand, which a kill may have prevented.
+    """
 
     run_id: str
     experiment: str
@@ -46,6 +51,13 @@ class StudyRecord:
     parts: Mapping[str, object]
     photos: str
     start_time: int
+    owner: Owner | None = None
+    described: bool = False
+
+    @property
+    def runs(self) -> bool:
+        """Whether a live process works on it."""
+        return self.status == "RUNNING" and self.owner is not None and self.owner.lives
 
 
 @dataclass(frozen=True)
@@ -98,16 +110,21 @@ def find_studies(store: Store, experiment: str) -> list[StudyRecord]:
     experiment_id = store.experiment_id(experiment)
     if experiment_id is None:
         return []
-    runs = _search(store, experiment_id, f"tags.`{KIND}` = 'study'")
+    runs = store.search(experiment_id, f"tags.`{KIND}` = 'study'")
     return sorted((_study(run, experiment) for run in runs), key=lambda record: record.start_time, reverse=True)
+
+
+def current_study(studies: Iterable[StudyRecord], digest: str) -> StudyRecord | None:
+    """The study run that goes on with a digest: its last generation; of two at once the earlier one."""
+    same = [record for record in studies if record.digest == digest]
+    return min(same, key=lambda one: (-one.generation, one.start_time, one.run_id), default=None)
 
 
 def read_study(store: Store, run_id: str) -> StudyRecord | None:
     """The study of that run id, None where no study has it."""
     try:
-        with store_errors(store.uri):
-            run = store.client.get_run(run_id)
-            experiment = store.client.get_experiment(run.info.experiment_id).name
+        run = store.call(lambda client: client.get_run(run_id))
+        experiment = store.call(lambda client: client.get_experiment(run.info.experiment_id)).name
     except StoreError:
         return None
     return _study(run, experiment) if run.data.tags.get(KIND) == "study" else None
@@ -118,7 +135,7 @@ def read_attempts(store: Store, study: StudyRecord) -> list[TrialRecord]:
     experiment_id = store.experiment_id(study.experiment)
     if experiment_id is None:
         return []
-    runs = _search(store, experiment_id, f"tags.`{KIND}` = 'trial' and tags.`{PARENT}` = '{study.run_id}'")
+    runs = store.search(experiment_id, f"tags.`{KIND}` = 'trial' and tags.`{PARENT}` = '{study.run_id}'")
     return sorted((_trial(run) for run in runs), key=lambda record: (record.trial, record.attempt))
 
 
@@ -138,8 +155,7 @@ def read_predictions(store: Store, run_id: str) -> tuple[np.ndarray, np.ndarray]
     Raises:
       StoreError: The artifacts are missing or can't be read.
     """
-    with store_errors(store.uri):
-        folder = Path(store.client.download_artifacts(run_id, "predictions"))
+    folder = Path(store.call(lambda client: client.download_artifacts(run_id, "predictions")))
     seeds = []
     try:
         for number in range(1, 1 + sum(1 for _ in folder.glob("seed_*.npz"))):
@@ -153,21 +169,26 @@ def read_predictions(store: Store, run_id: str) -> tuple[np.ndarray, np.ndarray]
 
 def read_curve(store: Store, run_id: str, metric: str) -> list[tuple[int, float]]:
     """(epoch, value) of a metric, in order of epoch."""
-    with store_errors(store.uri):
-        history = store.client.get_metric_history(run_id, metric)
+    history = store.call(lambda client: client.get_metric_history(run_id, metric))
     return sorted((point.step, point.value) for point in history)
 
 
-def _search(store: Store, experiment_id: str, query: str) -> list[Run]:
-    runs: list[Run] = []
-    token = None
-    with store_errors(store.uri):
-        while True:
-            page = store.client.search_runs([experiment_id], query, max_results=_PAGE, page_token=token)
-            runs.extend(page)
-            token = page.token
-            if not token:
-                return runs
+def long_tags(name: str, text: str) -> dict[str, str]:
+    """A text of any length as the tags NAME, NAME.2, NAME.3, ...; `read_long_tag` puts it together."""
+    pieces = [text[start : start + _TAG_LENGTH] for start in range(0, len(text), _TAG_LENGTH)]
+    return {name if number == 1 else f"{name}.{number}": piece for number, piece in enumerate(pieces, 1)}
+
+
+def read_long_tag(tags: Mapping[str, str], name: str) -> str:
+    """What `long_tags` made tags of.
+
+    Raises:
+      KeyError: There is no such tag.
+    """
+    text, number = tags[name], 2
+    while piece := tags.get(f"{name}.{number}"):
+        text, number = text + piece, number + 1
+    return text
 
 
 def _study(run: Run, experiment: str) -> StudyRecord:
@@ -178,9 +199,11 @@ def _study(run: Run, experiment: str) -> StudyRecord:
         digest=tags[STUDY],
         generation=int(tags[GENERATION]),
         status=run.info.status,
-        parts=json.loads(tags[PARTS]),
+        parts=json.loads(read_long_tag(tags, PARTS)),
         photos=tags[PHOTOS],
         start_time=run.info.start_time,
+        owner=parse_owner(tags.get(OWNER)),
+        described=DESCRIBED in tags,
     )
 
 

@@ -1,33 +1,41 @@
-"""The MLflow tracking store: which one, made once, and how its failures reach a person."""
+"""The MLflow tracking store: which one, made once, and asked with patience."""
 
 import logging
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 # Before mlflow is imported: it reads this once.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# Waiting for a server is done here, where a person is told of it; MLflow's own retries are silent.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
-from alembic.util import CommandError
 from filelock import FileLock
-from mlflow.entities import ViewType
+from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from requests.exceptions import RequestException
-from sqlalchemy.exc import SQLAlchemyError
 
-from fashion_tuning.errors import StoreError, UsageError
+from fashion_tuning.errors import DiskError, StoreError, UsageError
 from fashion_tuning.files import disk_errors
+from fashion_tuning.tracking.failures import FAILURES, ArtifactError
+from fashion_tuning.tracking.patience import Patience
 
-# Its news of tables made and monitors started would stand between a study's own lines.
-logging.getLogger("mlflow").setLevel(logging.WARNING)
+# Every failure is worded here; MLflow logs each one too, with its traceback.
+logging.getLogger("mlflow").setLevel(logging.CRITICAL)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlruns"
+PATIENCE = 300.0  # seconds
+OPENING = 20.0  # seconds: a server that was never there is rather a mistake than an outage
+
+T = TypeVar("T")
 
 
 class Store:
@@ -37,9 +45,12 @@ class Store:
       uri: Any tracking URI of MLflow's; None means MLFLOW_TRACKING_URI, or else MLflow's own
         default, mlflow.db in the working directory with artifacts in mlruns/ beside it.
       must_exist: Refuse a local database that is not there, for those who only read.
+      patience: Seconds to wait for a store that is locked, away or overloaded.
+      tell: Given a line when the waiting begins and when it ends.
 
     A local database is made here, under a file lock: MLflow's own creation fails where two
-    processes start at once.
+    processes start at once. It is in write-ahead mode, so that readers and the writer do not
+    wait for each other (sqlite.org/wal.html).
 
     Raises:
       UsageError: must_exist, and there is none.
@@ -47,33 +58,115 @@ class Store:
       DiskError: A local store can't be written.
     """
 
-    def __init__(self, uri: str | None = None, *, must_exist: bool = False) -> None:
+    def __init__(
+        self,
+        uri: str | None = None,
+        *,
+        must_exist: bool = False,
+        patience: float = PATIENCE,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.uri = resolve_uri(uri)
         self.folder = _sqlite_folder(self.uri)
+        self._patience = Patience(self.uri, seconds=patience, tell=tell)
         if must_exist and self.folder and not _sqlite_file(self.uri).exists():
             raise UsageError(
                 f"no tracking store {self.uri}",
                 expected="a store with a study",
                 action="fashion-tuning tune experiments/xception_150.toml makes one; or go where it was run",
             )
-        with store_errors(self.uri):
-            if self.folder:
-                with disk_errors(self.folder):
-                    self.folder.mkdir(parents=True, exist_ok=True)
-                    with FileLock(self.folder / f".{DATABASE}.lock"):
-                        self.client = self._connect()
-            else:
-                self.client = self._connect()
+        with _made_once(self.folder, read_only=must_exist):
+            if self.folder and not must_exist:
+                _write_ahead(_sqlite_file(self.uri))
+            self.client: MlflowClient = self._patience.run(
+                lambda: _connect(self.uri), seconds=None if self.folder else OPENING
+            )
 
-    def _connect(self) -> MlflowClient:
-        client = MlflowClient(self.uri)
-        client.search_experiments(max_results=1)
-        return client
+    @property
+    def seconds_waited(self) -> float:
+        """How long the store has been waited for so far."""
+        return self._patience.seconds_waited
+
+    def call(self, operation: Callable[[MlflowClient], T], *, patience: float | None = None) -> T:
+        """One exchange with the store, again and again while the store is busy or away.
+
+        What is tried again must be harmless when it is done twice.
+
+        Args:
+          patience: Seconds to wait, in place of the store's own.
+
+        Raises:
+          StoreError: The store refuses, or was waited for in vain.
+          DiskError: The disk below it refuses.
+        """
+        return self._patience.run(lambda: operation(self.client), seconds=patience)
+
+    def hurry(self) -> None:
+        """From now on nothing is waited for: what is left to write has a few seconds in all, then no call works."""
+        self._patience.hurry()
+
+    def create_run(
+        self, experiment_id: str, *, name: str, tags: Mapping[str, str], start_time: int | None = None
+    ) -> str:
+        """Makes a run, once even where the answer of the first try is lost; its id.
+
+        Args:
+          start_time: Milliseconds since 1970; now by default.
+        """
+        started = int(time.time() * 1000) if start_time is None else start_time
+        tries = 0
+
+        def operation(client: MlflowClient) -> str:
+            nonlocal tries
+            tries += 1
+            if tries > 1:
+                query = f"attributes.start_time = {started} and attributes.run_name = '{name}'"
+                for run in client.search_runs([experiment_id], query):
+                    if all(run.data.tags.get(key) == value for key, value in tags.items()):
+                        return run.info.run_id
+            return client.create_run(experiment_id, start_time=started, tags=dict(tags), run_name=name).info.run_id
+
+        return self.call(operation)
+
+    def upload(self, run_id: str, path: Path, folder: str = "") -> None:
+        """Stores a file as an artifact `folder`/<its name> of a run.
+
+        Raises:
+          DiskError: A local artifact folder can't be written.
+        """
+
+        def operation(client: MlflowClient) -> None:
+            try:
+                client.log_artifact(run_id, str(path), folder or None)
+            except FAILURES:
+                raise
+            except Exception as error:
+                # S3, Azure and the others each have exceptions of their own.
+                if self.folder:
+                    raise
+                raise ArtifactError(f"{type(error).__name__}: {error}") from error
+
+        with disk_errors(path):
+            self.call(operation)
+
+    def search(self, experiment_id: str, query: str) -> list[Run]:
+        """All active runs of an experiment that a query finds; read-only."""
+        runs: list[Run] = []
+        token: str | None = None
+        while True:
+            page = self.call(
+                lambda client, token=token: client.search_runs(  # type: ignore[misc]
+                    [experiment_id], query, max_results=1000, page_token=token
+                )
+            )
+            runs.extend(page)
+            token = page.token
+            if not token:
+                return runs
 
     def experiment_id(self, name: str) -> str | None:
         """Id of the experiment of that name, None where there is none; read-only."""
-        with store_errors(self.uri):
-            experiment = self.client.get_experiment_by_name(name)
+        experiment = self.call(lambda client: client.get_experiment_by_name(name))
         return experiment.experiment_id if experiment else None
 
     def make_experiment(self, name: str, *, description: str) -> str:
@@ -82,18 +175,22 @@ class Store:
         Raises:
           StoreError: The store refuses, or the experiment was deleted in the UI.
         """
-        with store_errors(self.uri):
-            experiment = self.client.get_experiment_by_name(name)
-            if experiment is None:
-                location = (self.folder / ARTIFACTS / name).as_uri() if self.folder else None
-                tags = {"mlflow.note.content": description} if description else {}
-                try:
-                    return self.client.create_experiment(name, artifact_location=location, tags=tags)
-                except MlflowException:
-                    # Another process made it in between.
-                    experiment = self.client.get_experiment_by_name(name)
-                    if experiment is None:
-                        raise
+
+        def operation(client: MlflowClient) -> Experiment:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is not None:
+                return experiment
+            location = (self.folder / ARTIFACTS / name).as_uri() if self.folder else None
+            tags = {"mlflow.note.content": description} if description else {}
+            try:
+                return client.get_experiment(client.create_experiment(name, location, tags))
+            except MlflowException:
+                experiment = client.get_experiment_by_name(name)  # another process made it in between
+                if experiment is None:
+                    raise
+                return experiment
+
+        experiment = self.call(operation)
         if experiment.lifecycle_stage != "active":
             raise StoreError(
                 f"the MLflow experiment {name!r} was deleted",
@@ -103,8 +200,8 @@ class Store:
 
     def experiment_names(self) -> list[str]:
         """Names of all active experiments; read-only."""
-        with store_errors(self.uri):
-            return [experiment.name for experiment in self.client.search_experiments(view_type=ViewType.ACTIVE_ONLY)]
+        found = self.call(lambda client: list(client.search_experiments(view_type=ViewType.ACTIVE_ONLY)))
+        return [experiment.name for experiment in found]
 
 
 def resolve_uri(uri: str | None) -> str:
@@ -121,23 +218,37 @@ def resolve_uri(uri: str | None) -> str:
     return uri
 
 
-@contextmanager
-def store_errors(uri: str) -> Iterator[None]:
-    """Turns the many ways a store can fail into one StoreError.
+def _connect(uri: str) -> MlflowClient:
+    client = MlflowClient(uri)
+    client.search_experiments(max_results=1)
+    return client
 
-    Raises:
-      StoreError: With the store's own words.
-    """
+
+@contextmanager
+def _made_once(folder: Path | None, *, read_only: bool) -> Iterator[None]:
+    """Holds the lock under which a local database is made; whoever only reads can do without."""
+    if folder is None:
+        yield
+        return
+    lock = FileLock(folder / f".{DATABASE}.lock")
     try:
-        # MLflow's own deprecations are no news to the person at the terminal.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except (MlflowException, SQLAlchemyError, RequestException, CommandError) as error:
-        raise StoreError(
-            f"the tracking store {uri} does not work: {str(error).strip().splitlines()[0][:300]}",
-            action="check the store or MLFLOW_TRACKING_URI; then type the same command again, nothing recorded is lost",
-        ) from error
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+    except DiskError:
+        if not read_only:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write_ahead(path: Path) -> None:
+    # What is wrong with the file is better told by MLflow's own opening of it.
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=5)) as database:
+        if database.execute("pragma journal_mode").fetchone() != ("wal",):
+            database.execute("pragma journal_mode = wal")
 
 
 def _sqlite_folder(uri: str) -> Path | None:

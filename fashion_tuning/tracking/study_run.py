@@ -1,4 +1,4 @@
-"""Writing a study run: what it is, what it stands on, how far it has come."""
+"""Writing a study run: what it is, what it stands on, who works on it, how far it has come."""
 
 import json
 import tempfile
@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from fashion_tuning.config import Study
-from fashion_tuning.files import disk_errors
-from fashion_tuning.tracking import records
+from fashion_tuning.fail_points import passed
+from fashion_tuning.files import write_text
+from fashion_tuning.tracking import lease, records
+from fashion_tuning.tracking.heartbeat import Heartbeat
+from fashion_tuning.tracking.lease import Owner
 from fashion_tuning.tracking.provenance import environment_lock, machine, source_commit, versions
-from fashion_tuning.tracking.store import Store, store_errors
+from fashion_tuning.tracking.store import Store
 
 
 @dataclass(frozen=True)
@@ -39,132 +41,184 @@ class DatasetInfo:
         return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
 
 
-class StudyRun:
-    """One generation of a study in the store; made by `begin`, picked up again by `resume`."""
+@dataclass(frozen=True)
+class Origin:
+    """What a study run keeps of where its study comes from: the card's text, the manifest, the photos."""
 
-    def __init__(self, store: Store, experiment_id: str, record: records.StudyRecord, dataset: DatasetInfo) -> None:
+    study: Study
+    card_text: str
+    manifest_csv: str
+    dataset: DatasetInfo
+
+
+class StudyRun:
+    """One generation of a study in the store, owned by this process.
+
+    Made by `begin` or picked up again by `resume`, then `start`ed and in the end `end`ed.
+    """
+
+    def __init__(
+        self, store: Store, experiment_id: str, record: records.StudyRecord, dataset: DatasetInfo, owner: Owner
+    ) -> None:
         self.store = store
         self.experiment_id = experiment_id
         self.record = record
         self.dataset = dataset
-        self._monitor: SystemMetricsMonitor | None = None
+        self._owner = owner
+        self._heartbeat: Heartbeat | None = None
 
     @property
     def run_id(self) -> str:
         return self.record.run_id
 
     @classmethod
-    def begin(
-        cls,
-        store: Store,
-        experiment: str,
-        study: Study,
-        *,
-        generation: int,
-        dataset: DatasetInfo,
-        card_text: str,
-        manifest_csv: str,
-    ) -> "StudyRun":
-        """Makes the study run with its tags, artifacts and dataset.
+    def begin(cls, store: Store, experiment: str, origin: Origin, *, generation: int) -> "StudyRun":
+        """Makes the study run with its tags.
+
+        Raises:
+          StudyOwnedError: Another machine begins the same study at the same moment.
+          StoreError: The store refuses.
+        """
+        study, owner = origin.study, Owner.here()
+        experiment_id = store.make_experiment(experiment, description=study.card.description)
+        tags = {
+            records.KIND: "study",
+            records.STUDY: study.digest,
+            records.GENERATION: str(generation),
+            **records.long_tags(records.PARTS, json.dumps(study.parts(), sort_keys=True)),
+            records.PHOTOS: origin.dataset.kind,
+            lease.OWNER: lease.as_tag(owner),
+            "fashion.commit": source_commit(),
+            "fashion.versions": json.dumps(versions()),
+            "fashion.machine": json.dumps(machine()),
+            "mlflow.note.content": _note(study, origin.dataset),
+        }
+        suffix = f" · generation {generation}" if generation > 1 else ""
+        started = int(time.time() * 1000)
+        run_id = store.create_run(
+            experiment_id, name=f"study {study.digest[:8]}{suffix}", tags=tags, start_time=started
+        )
+        passed("study run")
+        record = records.StudyRecord(
+            run_id=run_id,
+            experiment=experiment,
+            digest=study.digest,
+            generation=generation,
+            status="RUNNING",
+            parts=study.parts(),
+            photos=origin.dataset.kind,
+            start_time=started,
+            owner=owner,
+        )
+        run = cls(store, experiment_id, record, origin.dataset, owner)
+        if store.folder is None:
+            run._yield_to_earlier()
+        return run
+
+    @classmethod
+    def resume(cls, store: Store, record: records.StudyRecord, dataset: DatasetInfo) -> "StudyRun":
+        """Picks up a study run: it is RUNNING again, and this process's.
+
+        Raises:
+          StudyOwnedError: Another live process owns it.
+          StoreError: The store refuses.
+        """
+        owner = Owner.here()
+        experiment_id = store.make_experiment(record.experiment, description="")
+        run = cls(store, experiment_id, record, dataset, owner)
+        lease.claim(store, record.run_id, owner, study=run._name)
+        store.call(lambda client: client.update_run(record.run_id, status="RUNNING"))
+        return run
+
+    def start(self, origin: Origin) -> None:
+        """Writes what the run does not hold yet of its origin, and begins its heartbeat.
 
         Raises:
           StoreError: The store refuses.
           DiskError: The artifact folder can't be written.
         """
-        card = study.card
-        experiment_id = store.make_experiment(experiment, description=card.description)
-        tags = {
-            records.KIND: "study",
-            records.STUDY: study.digest,
-            records.GENERATION: str(generation),
-            records.PARTS: json.dumps(study.parts(), sort_keys=True),
-            records.PHOTOS: dataset.kind,
-            "fashion.commit": source_commit(),
-            "fashion.versions": json.dumps(versions()),
-            "fashion.machine": json.dumps(machine()),
-            "mlflow.note.content": _note(study, dataset),
-        }
-        suffix = f" · generation {generation}" if generation > 1 else ""
-        started = int(time.time() * 1000)
-        with store_errors(store.uri):
-            run_id = store.client.create_run(
-                experiment_id, start_time=started, tags=tags, run_name=f"study {study.digest[:8]}{suffix}"
-            ).info.run_id
-            record = records.StudyRecord(
-                run_id=run_id,
-                experiment=experiment,
-                digest=study.digest,
-                generation=generation,
-                status="RUNNING",
-                parts=study.parts(),
-                photos=dataset.kind,
-                start_time=started,
-            )
-            run = cls(store, experiment_id, record, dataset)
-            store.client.log_inputs(run_id, [dataset.as_input()])
-            params = {
-                "tuner": card.search.tuner if card.search else "list",
-                "image_size": card.images.image_size,
-                "interpolation": card.images.interpolation,
-                "backbone": card.model.backbone,
-                "epochs": card.training.epochs,
-                "seeds": card.training.seeds,
-                "batch_size": card.training.batch_size,
-                "seed": card.seed,
-            }
-            store.client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
-            with tempfile.TemporaryDirectory() as folder:
-                for name, text in (
-                    ("card.toml", card_text),
-                    ("manifest.csv", manifest_csv),
-                    ("environment.txt", environment_lock()),
-                ):
-                    path = Path(folder) / name
-                    path.write_text(text, encoding="utf-8")
-                    with disk_errors(path):
-                        store.client.log_artifact(run_id, str(path))
-        run._start_monitor(resume=False)
-        return run
+        if not self.record.described:
+            self._describe(origin)
+        self._heartbeat = Heartbeat(self.store, self.run_id, self._owner)
 
-    @classmethod
-    def resume(cls, store: Store, record: records.StudyRecord, dataset: DatasetInfo) -> "StudyRun":
-        """Picks up a study run: it is RUNNING again.
+    def require_owned(self) -> None:
+        """Makes sure that no other machine has taken the study.
 
         Raises:
-          StoreError: The store refuses.
+          StudyOwnedError: One has.
         """
-        experiment_id = store.make_experiment(record.experiment, description="")
-        with store_errors(store.uri):
-            store.client.update_run(record.run_id, status="RUNNING")
-        run = cls(store, experiment_id, record, dataset)
-        run._start_monitor(resume=True)
-        return run
+        lease.require(self.store, self.run_id, self._owner, study=self._name)
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Writes the study's own metrics; `step` is how many trials have ended."""
         now = int(time.time() * 1000)
-        with store_errors(self.store.uri):
-            self.store.client.log_batch(
-                self.run_id, metrics=[Metric(name, float(value), now, step) for name, value in metrics.items()]
-            )
+        entries = [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        self.store.call(lambda client: client.log_batch(self.run_id, metrics=entries))
 
-    def tag(self, tags: Mapping[str, str]) -> None:
-        with store_errors(self.store.uri):
-            self.store.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+    def metrics(self) -> dict[str, float]:
+        """What `log` wrote last, by name."""
+        return dict(self.store.call(lambda client: client.get_run(self.run_id)).data.metrics)
+
+    def leave(self) -> None:
+        """Stops its heartbeat and leaves the run to the one who has taken it."""
+        if self._heartbeat:
+            self._heartbeat.stop()
+            self._heartbeat = None
 
     def end(self, status: str) -> None:
-        """Closes the run as FINISHED, FAILED or KILLED."""
-        if self._monitor:
-            self._monitor.finish()
-            self._monitor = None
-        with store_errors(self.store.uri):
-            self.store.client.set_terminated(self.run_id, status=status)
+        """Closes the run as FINISHED, FAILED or KILLED, and lets go of it."""
+        self.leave()
+        self.store.call(lambda client: client.set_terminated(self.run_id, status=status))
+        passed("study ended")
+        lease.release(self.store, self.run_id, self._owner)
 
-    def _start_monitor(self, *, resume: bool) -> None:
-        self._monitor = SystemMetricsMonitor(
-            self.run_id, resume_logging=resume, tracking_uri=self.store.uri, sampling_interval=5
-        )
-        self._monitor.start()
+    @property
+    def _name(self) -> str:
+        return f"study {self.record.digest} of {self.record.experiment!r}"
+
+    def _yield_to_earlier(self) -> None:
+        """Of two machines that begin a study at the same moment, the later one gives way.
+
+        Raises:
+          StudyOwnedError: There is an earlier one.
+        """
+        time.sleep(lease.SETTLING_SECONDS)
+        first = records.current_study(records.find_studies(self.store, self.record.experiment), self.record.digest)
+        if first is not None and first.run_id != self.run_id:
+            tag = RunTag(records.KIND, "withdrawn study")
+            self.store.call(lambda client: client.log_batch(self.run_id, tags=[tag]))
+            self.store.call(lambda client: client.set_terminated(self.run_id, "KILLED"))
+            raise (first.owner or self._owner).error(self._name)
+
+    def _describe(self, origin: Origin) -> None:
+        """Parameters, dataset and artifacts; the last tag says that all of it stands."""
+        card = origin.study.card
+        params = {
+            "tuner": card.search.tuner if card.search else "list",
+            "image_size": card.images.image_size,
+            "interpolation": card.images.interpolation,
+            "backbone": card.model.backbone,
+            "epochs": card.training.epochs,
+            "seeds": card.training.seeds,
+            "batch_size": card.training.batch_size,
+            "seed": card.seed,
+        }
+        entries = [Param(name, str(value)) for name, value in params.items()]
+        self.store.call(lambda client: client.log_inputs(self.run_id, [origin.dataset.as_input()]))
+        self.store.call(lambda client: client.log_batch(self.run_id, params=entries))
+        files = {
+            "card.toml": origin.card_text,
+            "manifest.csv": origin.manifest_csv,
+            "environment.txt": environment_lock(),
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in files.items():
+                path = Path(folder) / name
+                write_text(path, text)
+                self.store.upload(self.run_id, path)
+        tag = RunTag(records.DESCRIBED, "true")
+        self.store.call(lambda client: client.log_batch(self.run_id, tags=[tag]))
+        passed("study described")
 
 
 def _note(study: Study, dataset: DatasetInfo) -> str:

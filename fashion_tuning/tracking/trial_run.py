@@ -2,7 +2,8 @@
 
 The run is created with everything needed to train it again. Then, per epoch, metrics and
 checkpoints. At the end predictions and best values, then the tell order, then FINISHED: a
-trial counts only when both of the last two stand.
+trial counts only when both of the last two stand. A run that stops short of that is closed as
+KILLED, and its trial runs again in a run of its own; ARCHITECTURE.md goes through the gaps.
 """
 
 import json
@@ -12,13 +13,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from mlflow.entities import Metric, Param, RunTag
 
-from fashion_tuning.files import disk_errors
+from fashion_tuning.fail_points import passed
+from fashion_tuning.files import disk_errors, sync_folder
 from fashion_tuning.tracking import records
-from fashion_tuning.tracking.store import Store, store_errors
+from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import StudyRun
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -60,11 +63,13 @@ class TrialRun:
             tags[records.SOURCE] = record.source
         if record.published_val_accuracy is not None:
             tags[records.PUBLISHED] = repr(record.published_val_accuracy)
-        client = study.store.client
-        with store_errors(study.store.uri):
-            run_id = client.create_run(study.experiment_id, tags=tags, run_name=run_name(record)).info.run_id
-            client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
-            client.log_inputs(run_id, [study.dataset.as_input()])
+        store = study.store
+        run_id = store.create_run(study.experiment_id, name=run_name(record), tags=tags)
+        passed("trial run")
+        entries = [Param(name, str(value)) for name, value in params.items()]
+        store.call(lambda client: client.log_batch(run_id, params=entries))
+        store.call(lambda client: client.log_inputs(run_id, [study.dataset.as_input()]))
+        passed("parameters")
         return cls(study, replace(record, run_id=run_id))
 
     def log_epoch(self, epoch: int, curves: Mapping[str, Sequence[float] | np.ndarray]) -> None:
@@ -72,31 +77,31 @@ class TrialRun:
 
         Args:
           curves: loss, accuracy, val_loss and val_accuracy, one value per seed each.
+
+        Raises:
+          ValueError: A value is not finite.
         """
-        now = int(time.time() * 1000)
-        metrics = [
-            Metric(f"seed_{seed}/{name}", float(value), now, epoch)
-            for name in CURVES
-            for seed, value in enumerate(curves[name], 1)
-        ]
-        metrics += [Metric(name, float(np.mean(curves[name])), now, epoch) for name in CURVES]
-        with store_errors(self._store.uri):
-            self._store.client.log_batch(self.record.run_id, metrics=metrics)
+        values = {f"seed_{seed}/{name}": value for name in CURVES for seed, value in enumerate(curves[name], 1)}
+        self._log(values | {name: np.mean(curves[name]) for name in CURVES}, step=epoch)
+        passed("metrics")
 
     def log_checkpoint(self, seed: int, path: Path) -> None:
         """Stores a checkpoint as checkpoints/seed_K/<its name>."""
-        with store_errors(self._store.uri), disk_errors(path):
-            self._store.client.log_artifact(self.record.run_id, str(path), f"checkpoints/seed_{seed}")
+        self._store.upload(self.record.run_id, path, f"checkpoints/seed_{seed}")
+        passed("checkpoint")
 
     def log_predictions(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
         """Stores validation probabilities, (epochs, seeds, images, classes) float32, one file per seed.
 
         The (images,) labels go into each file, so that it can be scored by itself.
         """
-        with tempfile.TemporaryDirectory() as folder, disk_errors(Path(folder)), store_errors(self._store.uri):
+        with tempfile.TemporaryDirectory() as folder:
             for seed in range(probabilities.shape[1]):
-                np.savez(Path(folder) / f"seed_{seed + 1}.npz", probabilities=probabilities[:, seed], labels=labels)
-            self._store.client.log_artifacts(self.record.run_id, folder, "predictions")
+                path = Path(folder) / f"seed_{seed + 1}.npz"
+                with disk_errors(path):
+                    np.savez(path, probabilities=probabilities[:, seed], labels=labels)
+                self._store.upload(self.record.run_id, path, "predictions")
+                passed("predictions")
 
     def finish(self, best: Mapping[str, float], *, tell: int) -> None:
         """Writes best values and the tell order, then FINISHED; the trial counts from here on.
@@ -104,33 +109,51 @@ class TrialRun:
         Raises:
           ValueError: A value is not finite; such a trial has failed.
         """
-        if not all(math.isfinite(value) for value in best.values()):
-            raise ValueError(f"only finite numbers may reach a metric, received {dict(best)}")
-        now = int(time.time() * 1000)
-        with store_errors(self._store.uri):
-            self._store.client.log_batch(
-                self.record.run_id,
-                metrics=[Metric(name, float(value), now, int(best["epochs_run"])) for name, value in best.items()],
-                tags=[RunTag(records.TELL, str(tell))],
-            )
-            self._store.client.set_terminated(self.record.run_id, "FINISHED")
+        run_id = self.record.run_id
+        self._sync_artifacts()
+        self._log(best, step=int(best["epochs_run"]))
+        self._tag({records.TELL: str(tell)})
+        passed("told")
+        self._store.call(lambda client: client.set_terminated(run_id, "FINISHED"))
+        passed("finished")
 
-    def fail(self, error: str, message: str, *, tell: int) -> None:
-        """Records a failed trial: a typed error, its message, the tell order, then FAILED."""
-        tags = {records.ERROR: error, records.ERROR_MESSAGE: message[:4000], records.TELL: str(tell)}
-        with store_errors(self._store.uri):
-            self._store.client.log_batch(self.record.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-            self._store.client.set_terminated(self.record.run_id, "FAILED")
+    def fail(self, error: str, message: str, *, tell: int | None) -> None:
+        """Records a failed attempt: a typed error, its message, then FAILED.
+
+        Args:
+          tell: Place in the order of asks and tells; None where the trial gets another attempt.
+        """
+        tags = {records.ERROR: error, records.ERROR_MESSAGE: message[:4000]}
+        self._tag(tags if tell is None else {**tags, records.TELL: str(tell)})
+        self._store.call(lambda client: client.set_terminated(self.record.run_id, "FAILED"))
+        passed("failed")
 
     def kill(self) -> None:
         """Closes an interrupted attempt as KILLED; its trial runs again at the next start."""
         close_as_killed(self._store, self.record.run_id)
 
+    def _log(self, values: Mapping[str, float], *, step: int) -> None:
+        if not all(math.isfinite(value) for value in values.values()):
+            raise ValueError(f"only finite numbers may reach a metric, received {dict(values)}")
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
+        self._store.call(lambda client: client.log_batch(self.record.run_id, metrics=metrics))
+
+    def _tag(self, tags: Mapping[str, str]) -> None:
+        entries = [RunTag(name, value) for name, value in tags.items()]
+        self._store.call(lambda client: client.log_batch(self.record.run_id, tags=entries))
+
+    def _sync_artifacts(self) -> None:
+        """Before a run is FINISHED, its local artifacts are on the disk: a power loss must not take them."""
+        uri = urlsplit(self._store.call(lambda client: client.get_run(self.record.run_id)).info.artifact_uri)
+        if uri.scheme in ("", "file"):
+            sync_folder(Path(unquote(uri.path)))
+
 
 def close_as_killed(store: Store, run_id: str) -> None:
-    """Closes a run that nobody works on any more."""
-    with store_errors(store.uri):
-        store.client.set_terminated(run_id, "KILLED")
+    """Closes a run that nobody works on any more; one that has ended stays as it is."""
+    if store.call(lambda client: client.get_run(run_id)).info.status == "RUNNING":
+        store.call(lambda client: client.set_terminated(run_id, "KILLED"))
 
 
 def run_name(record: records.TrialRecord) -> str:

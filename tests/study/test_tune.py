@@ -19,11 +19,12 @@ from small_card import make_card
 from fashion_tuning.config import Card
 from fashion_tuning.errors import NoTrialError, StudyOwnedError
 from fashion_tuning.model.features import load_features
-from fashion_tuning.study.events import EpochEnded, Event, Plan, TrialEnded, TrialStarted
+from fashion_tuning.study import ownership
+from fashion_tuning.study.events import AttemptEnded, EpochEnded, Event, Plan, TrialEnded, TrialStarted
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs
 from fashion_tuning.study.leaderboard import leaderboard
-from fashion_tuning.study.tune import lock_path, tune
+from fashion_tuning.study.tune import tune
 from fashion_tuning.tracking.records import StudyRecord
 from fashion_tuning.tracking.store import Store
 
@@ -44,6 +45,8 @@ def run(
     fresh: bool = False,
     report: Callable[[Event], None] = lambda _: None,
 ) -> StudyRecord:
+    """One start of the program; each opens the store anew, as an interrupted one waits for nothing any more."""
+    store = Store(store.uri)
     return tune(inputs, store, workers=[worker], max_trials=max_trials, fresh=fresh, report=report)
 
 
@@ -249,15 +252,68 @@ def test_three_failures_in_a_row_stop_the_study_until_the_next_start(
     assert [one.info.status for one in trial_runs(store, study)] == ["FAILED"] * 3 + ["FINISHED"]
 
 
-def test_a_worker_that_dies_fails_its_trial_only(inputs_of: Inputs, store: Store, worker: Worker) -> None:
-    def kill(event: Event) -> None:
-        if isinstance(event, TrialStarted) and event.record.trial == 1:
-            os.kill(worker.pid, signal.SIGKILL)
+class KillWorker:
+    """Kills the worker whenever trial 1 starts, up to a number of times."""
 
-    study = run(inputs_of(make_card()), store, worker, report=kill)
+    def __init__(self, worker: Worker, times: int) -> None:
+        self.worker = worker
+        self.times = times
+        self.events: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, TrialStarted) and event.record.trial == 1 and self.times:
+            self.times -= 1
+            os.kill(self.worker.pid, signal.SIGKILL)
+
+
+def test_a_trial_whose_worker_dies_runs_again(inputs_of: Inputs, store: Store, worker: Worker, tmp_path: Path) -> None:
+    inputs = inputs_of(make_card())
+    unbroken = Store(f"sqlite:///{tmp_path / 'unbroken' / 'mlflow.db'}")
+    expected = outcome(unbroken, run(inputs, unbroken, worker))
+    kill = KillWorker(worker, times=2)
+    study = run(inputs, store, worker, report=kill)
     runs = trial_runs(store, study)
-    assert [one.info.status for one in runs] == ["FAILED", "FINISHED"]
-    assert runs[0].data.tags["fashion.error"] == "worker_died"
+    assert [one.info.status for one in runs] == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+    assert [one.data.tags.get("fashion.error") for one in runs] == ["worker_died", "worker_died", None, None]
+    assert [event.attempts_left for event in kill.events if isinstance(event, AttemptEnded)] == [2, 1]
+    assert outcome(store, study) == expected
+    assert MlflowClient(store.uri).get_run(study.run_id).data.metrics["trials_failed"] == 0
+
+
+def test_a_trial_fails_with_the_third_death_even_over_several_starts(
+    inputs_of: Inputs, store: Store, worker: Worker
+) -> None:
+    inputs = inputs_of(make_card())
+
+    def die_then_interrupt(event: Event) -> None:
+        if isinstance(event, TrialStarted) and event.record.attempt == 1:
+            os.kill(worker.pid, signal.SIGKILL)
+        elif isinstance(event, TrialStarted):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(inputs, store, worker, report=die_then_interrupt)
+    study = run(inputs, store, worker, report=KillWorker(worker, times=5))
+    runs = trial_runs(store, study)
+    # The interrupted attempt used up none.
+    assert [one.info.status for one in runs] == ["FAILED", "KILLED", "FAILED", "FAILED", "FINISHED"]
+    assert ["fashion.tell" in one.data.tags for one in runs] == [False, False, False, True, True]
+    assert "SIGKILL" in runs[3].data.tags["fashion.error_message"]
+
+
+def test_a_trial_that_takes_too_long_is_stopped(inputs_of: Inputs, store: Store, worker: Worker) -> None:
+    card = make_card()
+    slow = card.configurations[0].model_copy(update={"epochs": 100_000})
+    training = card.training.model_copy(update={"max_seconds": 12.0})
+    card = card.model_copy(update={"configurations": (slow, card.configurations[1]), "training": training})
+    study = run(inputs_of(card), store, worker, report=KillWorker(worker, times=2))
+    runs = trial_runs(store, study)
+    assert [one.info.status for one in runs] == ["FAILED", "FAILED", "FAILED", "FINISHED"]
+    assert [one.data.tags.get("fashion.error") for one in runs] == ["worker_died", "worker_died", "time_limit", None]
+    assert "12 s" in runs[2].data.tags["fashion.error_message"]
+    board = leaderboard(store, study)
+    assert [record.error for record in board.failed] == ["time_limit"]
 
 
 def test_two_workers_give_each_trial_the_same_numbers(inputs_of: Inputs, tmp_path: Path, worker: Worker) -> None:
@@ -286,10 +342,14 @@ def hold(path: str, held: multiprocessing.synchronize.Event, done: multiprocessi
         done.wait(60)
 
 
-def test_a_study_has_one_owner(inputs_of: Inputs, store: Store, worker: Worker) -> None:
+def test_a_study_has_one_owner(
+    inputs_of: Inputs, store: Store, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The case of an owner that has not made its study run yet; test_ownership.py has the others."""
+    monkeypatch.setattr(ownership, "_NAMING_SECONDS", 1.0)
     inputs = inputs_of(make_card())
-    lock = lock_path(inputs, store)
-    lock.parent.mkdir(exist_ok=True)
+    lock = ownership.lock_path(inputs, store)
+    lock.parent.mkdir(parents=True)
     context = multiprocessing.get_context("spawn")
     held, done = context.Event(), context.Event()
     other = context.Process(target=hold, args=(str(lock), held, done))

@@ -1,0 +1,169 @@
+"""Which trial comes next, and what has become of the earlier ones: a study's state, rebuilt from its record."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from fashion_tuning.config import Card
+from fashion_tuning.study.search import WAITING, Search, Suggestion
+from fashion_tuning.tracking.records import TrialRecord, latest_attempts
+
+MAX_ATTEMPTS = 3
+
+
+class Agenda:
+    """The trials of a study: interrupted ones first, then the card's list, then what the oracle suggests.
+
+    Args:
+      card: The study's card.
+      attempts: Every recorded attempt at every trial, none of them RUNNING. The oracle is fresh
+        and is played the recorded asks and tells, in their order and with their values.
+      max_trials: When to stop; None where the tuner or the list comes to its own end.
+      show_published: Keep the published figures of the card's list with its trials.
+
+    Raises:
+      StoreError: The search would ask for other values than those on record.
+    """
+
+    def __init__(
+        self, card: Card, attempts: list[TrialRecord], *, max_trials: int | None, show_published: bool = False
+    ) -> None:
+        self.max_trials = max_trials
+        self._card = card
+        self._show_published = show_published
+        self._search = Search(card) if card.search else None
+        history = latest_attempts(attempts)
+        self._records = {record.trial: record for record in history}
+        self._num_runs = Counter(record.trial for record in attempts)
+        # Only a death of its own process uses up an attempt, and only such an attempt is FAILED and not told.
+        self._num_deaths = Counter(one.trial for one in attempts if one.status == "FAILED" and not one.counts)
+        self._again = [record for record in history if not record.counts]
+        self._order = max((max(one.ask, (one.tell or 0) if one.counts else 0) for one in history), default=0)
+        self._seconds_asking: dict[int, float] = {}
+        self._replay(history)
+
+    @property
+    def ended(self) -> list[TrialRecord]:
+        """The trials that count, in the order of their numbers."""
+        return [self._records[trial] for trial in sorted(self._records) if self._records[trial].counts]
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The completed trial with the highest score, the earlier one on ties; None before the first."""
+        return max((one for one in self.ended if one.completed), key=lambda one: one.score or 0.0, default=None)
+
+    def next_trial(self) -> TrialRecord | None:
+        """A new attempt at the next trial, without a run yet; None where nothing can start now."""
+        if self._again:
+            record = self._again.pop(0)
+            record = replace(record, run_id="", status="RUNNING", tell=None, metrics={}, error="", error_message="")
+        else:
+            found = self._new_trial()
+            if found is None:
+                return None
+            record = found
+        self._num_runs[record.trial] += 1
+        record = replace(record, attempt=self._num_runs[record.trial])
+        self._records[record.trial] = record
+        return record
+
+    def seconds_asking(self, trial: int) -> float:
+        """What the oracle took for the values of a trial that was new here."""
+        return self._seconds_asking.pop(trial, 0.0)
+
+    def died(self, trial: int) -> int:
+        """Counts a death of a trial's process; how many more attempts the trial has."""
+        self._num_deaths[trial] += 1
+        return max(0, MAX_ATTEMPTS - self._num_deaths[trial])
+
+    def try_again(self, record: TrialRecord) -> None:
+        """The trial of a failed attempt comes next once more."""
+        self._again.append(record)
+
+    def next_order(self) -> int:
+        """The next place in the one order of asks and tells."""
+        self._order += 1
+        return self._order
+
+    def tell(self, record: TrialRecord) -> None:
+        """A trial has ended and its record stands: the oracle is told."""
+        self._records[record.trial] = record
+        if self._search is not None:
+            self._search.tell(record.trial, record.score, standard_error=self._noise(record))
+
+    def _noise(self, record: TrialRecord) -> float | None:
+        """Standard error of a score as the oracle should see it.
+
+        All trials are scored on the same images, whose luck moves them together and ranks none
+        of them; what is left is the spread over seeds. With one seed nothing tells the two apart.
+        """
+        spread = record.metrics.get("best_val_accuracy_seed_sd")
+        if spread is None:
+            return record.metrics.get("best_val_accuracy_se")
+        return spread / math.sqrt(self._card.training.seeds)
+
+    def _replay(self, history: list[TrialRecord]) -> None:
+        if self._search is None:
+            return
+        moments: list[tuple[int, Callable[[], None]]] = []
+        for record in history:
+            moments.append((record.ask, lambda record=record: self._replay_ask(record)))  # type: ignore[misc]
+            if record.counts:
+                moments.append((record.tell or 0, lambda record=record: self.tell(record)))  # type: ignore[misc]
+        for _, play in sorted(moments, key=lambda moment: moment[0]):
+            play()
+
+    def _replay_ask(self, record: TrialRecord) -> None:
+        if self._search is None:
+            return
+        if record.listed:
+            self._search.list(record.trial, record.values)
+        else:
+            self._search.replay(record.trial, Suggestion(dict(record.values), dict(record.scope)))
+
+    def _new_trial(self) -> TrialRecord | None:
+        trial = max(self._records, default=0) + 1
+        if self.max_trials is not None and trial > self.max_trials:
+            return None
+        if trial <= len(self._card.configurations):
+            return self._listed(trial)
+        return self._suggested(trial)
+
+    def _listed(self, trial: int) -> TrialRecord:
+        configuration = self._card.configurations[trial - 1]
+        if self._search is not None:
+            self._search.list(trial, configuration.values)
+        return replace(
+            self._new_record(trial, Suggestion(configuration.values), epochs=configuration.epochs),
+            listed=True,
+            source=configuration.source,
+            published_val_accuracy=configuration.published_val_accuracy if self._show_published else None,
+        )
+
+    def _suggested(self, trial: int) -> TrialRecord | None:
+        if self._search is None:
+            return None
+        started = time.perf_counter()
+        suggestion = self._search.ask(trial)
+        self._seconds_asking[trial] = time.perf_counter() - started
+        if suggestion is None or suggestion is WAITING:
+            return None
+        return self._new_record(trial, suggestion, epochs=suggestion.epochs)
+
+    def _new_record(self, trial: int, suggestion: Suggestion, *, epochs: int | None) -> TrialRecord:
+        return TrialRecord(
+            run_id="",
+            trial=trial,
+            attempt=0,
+            ask=self.next_order(),
+            tell=None,
+            status="RUNNING",
+            values=suggestion.values,
+            scope=suggestion.scope,
+            epochs=epochs or self._card.training.epochs,
+            listed=False,
+        )

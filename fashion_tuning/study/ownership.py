@@ -1,0 +1,64 @@
+"""One study, one process: on this machine by a file lock, which ends with the process that holds it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from fashion_tuning.errors import StudyOwnedError
+from fashion_tuning.files import disk_errors
+from fashion_tuning.study.inputs import StudyInputs
+from fashion_tuning.tracking.records import current_study, find_studies
+from fashion_tuning.tracking.store import ARTIFACTS, Store
+
+_NAMING_SECONDS = 20.0  # an owner has made its study run and put its name there by then
+
+
+@contextmanager
+def owned(inputs: StudyInputs, store: Store) -> Iterator[None]:
+    """Holds a study on this machine; other machines are kept off by tracking/lease.py.
+
+    Raises:
+      StudyOwnedError: Another process holds it.
+      DiskError: The lock file can't be written.
+    """
+    path = lock_path(inputs, store)
+    lock = FileLock(path)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _acquire(lock, inputs, store)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def lock_path(inputs: StudyInputs, store: Store) -> Path:
+    """The file that the process which runs this study on this machine holds locked; beside a local store."""
+    name = hashlib.sha256(f"{store.uri}/{inputs.experiment}/{inputs.study.digest}".encode()).hexdigest()[:24]
+    folder = store.folder / ARTIFACTS / ".locks" if store.folder else inputs.cache_dir / "locks"
+    return folder / f"{name}.lock"
+
+
+def _acquire(lock: FileLock, inputs: StudyInputs, store: Store) -> None:
+    study = f"study {inputs.study.digest} of {inputs.experiment!r}"
+    until = time.monotonic() + _NAMING_SECONDS
+    while True:
+        try:
+            lock.acquire(timeout=0)
+            return
+        except Timeout as error:
+            record = current_study(find_studies(store, inputs.experiment), inputs.study.digest)
+            if record is not None and record.owner is not None and record.owner.lives:
+                raise record.owner.error(study) from error
+            if time.monotonic() > until:
+                raise StudyOwnedError(
+                    f"{study} is held by another process on this machine: {lock.lock_file} is locked",
+                    action="wait for it, or stop it; then type the same command again",
+                ) from error
+            time.sleep(0.5)
