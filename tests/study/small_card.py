@@ -43,8 +43,12 @@ step = 0.2
 """
 
 
-def make_card(tuner: str | None = None, settings: str = "max_trials = 5", **changes: object) -> Card:
+def make_card_text(tuner: str | None = None, settings: str = "max_trials = 5") -> str:
     """The small card: a list of two configurations, and a search where a tuner is named."""
-    search = SEARCH.format(tuner=tuner, settings=settings) if tuner else ""
-    card = parse_card(CARD.format(search=search), name="small.toml")
+    return CARD.format(search=SEARCH.format(tuner=tuner, settings=settings) if tuner else "")
+
+
+def make_card(tuner: str | None = None, settings: str = "max_trials = 5", **changes: object) -> Card:
+    """The small card, read."""
+    card = parse_card(make_card_text(tuner, settings), name="small.toml")
     return card.model_copy(update=changes) if changes else card

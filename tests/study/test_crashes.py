@@ -1,0 +1,196 @@
+"""SIGKILL at every durable write and at random moments: the same command goes on, and nothing differs."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command_line import PROGRAM, clean_environment
+from small_card import make_card_text
+from study_process import StudyProcess, assert_nothing_lost, events, kill_program, outcome, worker_of
+
+from fashion_tuning.data.source import Dataset
+from fashion_tuning.fail_points import FAIL_POINTS
+from fashion_tuning.model import wheel
+from fashion_tuning.model.weights import Weights
+
+pytestmark = pytest.mark.timeout(1800)
+
+CARD = make_card_text("bayesian", "max_trials = 4\nnum_initial_points = 2")
+FAILING = CARD.replace("learning_rate = 0.0005", "learning_rate = 1e38").replace("max_value = 1e-2", "max_value = 1e38")
+
+Make = Callable[..., StudyProcess]
+
+
+@pytest.fixture
+def study(tmp_path: Path, small_dataset: Dataset, weights: Weights) -> Make:
+    """A function that makes a study ready to start, by default with weights in its cache and no features."""
+
+    def make(name: str, card: str = CARD, *, cache: Path | None = None) -> StudyProcess:
+        if cache is None:
+            cache = tmp_path / name / "cache"
+            shutil.copytree(weights.path.parent, cache / "weights", copy_function=os.link)
+        return StudyProcess(tmp_path / name, card, small_dataset.root, cache)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory, small_dataset: Dataset, weights: Weights) -> list[dict]:
+    """The outcome of the unbroken study."""
+    return unbroken(tmp_path_factory.mktemp("twin"), CARD, small_dataset, weights)
+
+
+def unbroken(folder: Path, card: str, dataset: Dataset, weights: Weights, *arguments: str) -> list[dict]:
+    shutil.copytree(weights.path.parent, folder / "cache" / "weights", copy_function=os.link)
+    process = StudyProcess(folder, card, dataset.root, folder / "cache")
+    assert process.run(*arguments) == 0
+    return outcome(process.uri)
+
+
+def test_killed_at_three_points_in_turn_a_study_equals_its_twin(study: Make, twin: list[dict]) -> None:
+    process = study("three")
+    for point in ("features:1", "checkpoint:2", "told:2"):
+        assert process.run(kill_at=point) == -signal.SIGKILL
+    assert process.run() == 0
+    assert_nothing_lost(process.uri, twin)
+    assert check(process) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", [point for point in FAIL_POINTS if point not in ("weights", "failed")])
+def test_killed_at_any_point_a_study_equals_its_twin(point: str, study: Make, twin: list[dict]) -> None:
+    process = study("any")
+    kills = 0
+    for number in (1, 2, 3):
+        kills += process.run(kill_at=f"{point}:{number}") == -signal.SIGKILL
+    assert kills >= 1
+    assert process.run() == 0
+    assert_nothing_lost(process.uri, twin)
+    assert check(process) == 0
+
+
+@pytest.mark.slow
+def test_killed_when_the_weights_are_stored(study: Make, twin: list[dict], tmp_path: Path, wheel_file: Path) -> None:
+    cache = tmp_path / "cache"
+    (cache / "weights").mkdir(parents=True)
+    (cache / "weights" / wheel.FILE_NAME).symlink_to(wheel_file)
+    process = study("weights", cache=cache)
+    assert process.run(kill_at="weights") == -signal.SIGKILL
+    assert process.run() == 0
+    assert_nothing_lost(process.uri, twin)
+
+
+@pytest.mark.slow
+def test_killed_when_a_trial_has_failed(study: Make, tmp_path: Path, small_dataset: Dataset, weights: Weights) -> None:
+    expected = unbroken(tmp_path / "twin", FAILING, small_dataset, weights)
+    assert len(expected) == 3  # and the diverged one
+    process = study("failed", FAILING)
+    assert process.run(kill_at="failed") == -signal.SIGKILL
+    assert process.run() == 0
+    assert outcome(process.uri) == expected
+    assert check(process) == 0
+
+
+def check(process: StudyProcess) -> int:
+    """Exit code of `check` on the study."""
+    environment = clean_environment(process.folder, FASHION_TUNING_CACHE=str(process.cache))
+    command = [*PROGRAM, "check", "small", "--tracking-uri", process.uri]
+    done = subprocess.run(command, cwd=process.folder, env=environment, capture_output=True, text=True, timeout=300)
+    print(done.stdout, done.stderr)
+    return done.returncode
+
+
+class Killer:
+    """Kills a study at random moments: the whole program, its coordinator alone, or its worker alone.
+
+    A worker's death uses up one of its trial's three attempts, so that no trial gets three.
+    """
+
+    def __init__(self, process: StudyProcess, *arguments: str, seed: int) -> None:
+        self.kills: Counter[str] = Counter()
+        self._process = process
+        self._arguments = arguments
+        self._random = random.Random(seed)
+        self._deaths: Counter[int] = Counter()
+        self._seconds_to_start = 10.0
+
+    def start_and_kill(self) -> bool:
+        """One start of the program and one or more kills; False where the study came to its end first."""
+        process = self._process.start(*self._arguments)
+        trial: list[int] = []
+        started = time.monotonic()
+        reader = threading.Thread(target=self._read, args=(process, trial, started), daemon=True)
+        reader.start()
+        target = self._random.choice(["program", "coordinator", "worker", "program"])
+        # From before the first import to the middle of some trial.
+        time.sleep(self._random.uniform(0.0, self._seconds_to_start + 4.0))
+        if process.poll() is None and target == "worker":
+            self._kill_worker(process, trial)
+            time.sleep(self._random.uniform(0.0, 3.0))
+        ended = process.poll() is not None
+        if not ended:
+            self.kills["coordinator" if target == "coordinator" else "program"] += 1
+            if target == "coordinator":
+                os.kill(process.pid, signal.SIGKILL)
+            else:
+                kill_program(process)
+        code = process.wait(timeout=60)
+        reader.join(timeout=60)
+        assert process.stderr is not None
+        errors = process.stderr.read()
+        process.stderr.close()
+        assert code in (0, -signal.SIGKILL), errors
+        return not ended
+
+    def _read(self, process: subprocess.Popen[str], trial: list[int], started: float) -> None:
+        for event in events(process):
+            if event["event"] == "trial_started":
+                if not trial:
+                    self._seconds_to_start = time.monotonic() - started
+                trial[:] = [event["record"]["trial"]]
+        if process.stdout is not None:
+            process.stdout.close()
+
+    def _kill_worker(self, process: subprocess.Popen[str], trial: list[int]) -> None:
+        worker = worker_of(process)
+        running = trial[0] if trial else 0
+        # The next trial may have begun before the signal arrives: it is counted as well.
+        if worker is None or max(self._deaths[running], self._deaths[running + 1]) >= 2:
+            return
+        self._deaths[running] += 1
+        self._deaths[running + 1] += 1
+        worker.kill()
+        self.kills["worker"] += 1
+
+
+def test_five_random_kills_change_nothing(study: Make, twin: list[dict]) -> None:
+    process = study("random")
+    killer = Killer(process, seed=1)
+    while killer.kills.total() < 5 and killer.start_and_kill():
+        pass
+    assert process.run() == 0
+    assert_nothing_lost(process.uri, twin)
+    assert check(process) == 0
+
+
+@pytest.mark.slow
+def test_fifty_random_kills_change_nothing(
+    study: Make, tmp_path: Path, small_dataset: Dataset, weights: Weights
+) -> None:
+    expected = unbroken(tmp_path / "twin", CARD, small_dataset, weights, "--max-trials", "60")
+    process = study("random")
+    killer = Killer(process, "--max-trials", "60", seed=2)
+    while killer.kills.total() < 50:
+        assert killer.start_and_kill(), f"the study was complete after {killer.kills}"
+    print(f"survived {dict(killer.kills)}")
+    assert process.run("--max-trials", "60") == 0
+    assert_nothing_lost(process.uri, expected)
+    assert check(process) == 0
