@@ -13,8 +13,12 @@ _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path, *, instead: str = "set FASHION_TUNING_CACHE to a folder on another disk") -> Iterator[None]:
     """Turns a refusal of the disk (full, read-only, not permitted) into a DiskError.
+
+    Args:
+      path: What is written, where the system does not name it.
+      instead: What a person can do beside freeing space.
 
     Raises:
       DiskError: Naming the path and what the system said.
@@ -27,7 +31,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise DiskError(
             f"{error.filename or path} can't be written: {error.strerror}",
             expected="a writable disk with free space",
-            action="free some space, or set FASHION_TUNING_CACHE to a folder on another disk; then run it again",
+            action=f"free some space, or {instead}; then run it again",
         ) from error
 
 
@@ -73,12 +77,11 @@ def sync_folder(folder: Path) -> None:
     """Makes sure that all files at or below a folder are on the disk, and their names with them.
 
     Raises:
-      DiskError: The disk refuses.
+      OSError: The disk refuses.
     """
-    with disk_errors(folder):
-        for path in (folder, *folder.rglob("*")):
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    for path in (folder, *folder.rglob("*")):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

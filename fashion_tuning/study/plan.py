@@ -17,6 +17,7 @@ from fashion_tuning.study.events import Plan
 from fashion_tuning.study.inputs import StudyInputs
 from fashion_tuning.tracking.records import StudyRecord
 from fashion_tuning.tracking.store import Store
+from fashion_tuning.wording import size
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def require_disk(cost: Cost, *, store: Store, cache_dir: Path) -> None:
         free = shutil.disk_usage(folder).free
         if num_bytes > free:
             raise DiskError(
-                f"{folder} has {free / 1e9:.1f} GB free, {what} may need {num_bytes / 1e9:.1f} GB",
+                f"{folder} has {size(free)} free, {what} may need {size(num_bytes)}",
                 action="free some space, or lower max_trials, epochs or seeds in the card",
             )
 

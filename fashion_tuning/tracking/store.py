@@ -2,11 +2,13 @@
 
 import logging
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -19,10 +21,11 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 from filelock import FileLock
 from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
-from fashion_tuning.errors import DiskError, StoreError, UsageError
-from fashion_tuning.files import disk_errors
+from fashion_tuning.errors import StoreError, UsageError
+from fashion_tuning.files import disk_errors, replacing
 from fashion_tuning.tracking.failures import FAILURES, ArtifactError
 from fashion_tuning.tracking.patience import Patience
 
@@ -32,6 +35,7 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlruns"
+ELSEWHERE = "name a store on another disk with --tracking-uri"
 PATIENCE = 300.0  # seconds
 OPENING = 20.0  # seconds: a server that was never there is rather a mistake than an outage
 
@@ -75,11 +79,15 @@ class Store:
                 expected="a store with a study",
                 action="fashion-tuning tune experiments/xception_150.toml makes one; or go where it was run",
             )
-        with _made_once(self.folder, read_only=must_exist):
-            if self.folder and not must_exist:
-                _write_ahead(_sqlite_file(self.uri))
+        self._copy: TemporaryDirectory[str] | None = None
+        opened = self.uri
+        if must_exist and self.folder and not os.access(self.folder, os.W_OK):
+            # SQLite in write-ahead mode wants to write even for a reader.
+            self._copy = TemporaryDirectory(prefix="fashion-tuning-")
+            opened = _copied(_sqlite_file(self.uri), Path(self._copy.name))
+        with _alone(_sqlite_folder(opened)):
             self.client: MlflowClient = self._patience.run(
-                lambda: _connect(self.uri), seconds=None if self.folder else OPENING
+                lambda: _connect(opened, make=not must_exist), seconds=None if self.folder else OPENING
             )
 
     @property
@@ -146,7 +154,7 @@ class Store:
                     raise
                 raise ArtifactError(f"{type(error).__name__}: {error}") from error
 
-        with disk_errors(path):
+        with disk_errors(path, instead=ELSEWHERE):
             self.call(operation)
 
     def search(self, experiment_id: str, query: str) -> list[Run]:
@@ -218,33 +226,49 @@ def resolve_uri(uri: str | None) -> str:
     return uri
 
 
-def _connect(uri: str) -> MlflowClient:
+def _connect(uri: str, *, make: bool) -> MlflowClient:
+    if make and _sqlite_folder(uri):
+        _make_database(_sqlite_file(uri))
     client = MlflowClient(uri)
     client.search_experiments(max_results=1)
     return client
 
 
 @contextmanager
-def _made_once(folder: Path | None, *, read_only: bool) -> Iterator[None]:
-    """Holds the lock under which a local database is made; whoever only reads can do without."""
+def _alone(folder: Path | None) -> Iterator[None]:
+    """Holds the lock under which a local database is made."""
     if folder is None:
         yield
         return
     lock = FileLock(folder / f".{DATABASE}.lock")
-    try:
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-    except DiskError:
-        if not read_only:
-            raise
+    with disk_errors(folder, instead=ELSEWHERE):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     try:
         yield
     finally:
         lock.release()
 
 
-def _write_ahead(path: Path) -> None:
+def _copied(path: Path, folder: Path) -> str:
+    """URI of a copy of a local database and of what is not yet merged into it; for reading alone."""
+    for name in (path.name, f"{path.name}-wal"):
+        with suppress(FileNotFoundError):
+            shutil.copyfile(path.parent / name, folder / name)
+    return f"sqlite:///{folder / path.name}"
+
+
+def _make_database(path: Path) -> None:
+    """Makes a local database in one step, and sees to its write-ahead mode.
+
+    MLflow makes it in some thirty migrations, and refuses one that a kill has left in the middle.
+    """
+    if not path.exists():
+        for remains in path.parent.glob(f".{path.stem}-*{path.suffix}*"):
+            remains.unlink()  # of a process that was killed: the lock is ours
+        with disk_errors(path, instead=ELSEWHERE), replacing(path) as temporary:
+            made = SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / ARTIFACTS).as_uri())
+            made.engine.dispose()
     # What is wrong with the file is better told by MLflow's own opening of it.
     with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=5)) as database:
         if database.execute("pragma journal_mode").fetchone() != ("wal",):

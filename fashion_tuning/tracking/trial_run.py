@@ -21,7 +21,7 @@ from mlflow.entities import Metric, Param, RunTag
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import disk_errors, sync_folder
 from fashion_tuning.tracking import records
-from fashion_tuning.tracking.store import Store
+from fashion_tuning.tracking.store import ELSEWHERE, Store
 from fashion_tuning.tracking.study_run import StudyRun
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -147,7 +147,8 @@ class TrialRun:
         """Before a run is FINISHED, its local artifacts are on the disk: a power loss must not take them."""
         uri = urlsplit(self._store.call(lambda client: client.get_run(self.record.run_id)).info.artifact_uri)
         if uri.scheme in ("", "file"):
-            sync_folder(Path(unquote(uri.path)))
+            with disk_errors(Path(uri.path), instead=ELSEWHERE):
+                sync_folder(Path(unquote(uri.path)))
 
 
 def close_as_killed(store: Store, run_id: str) -> None:
