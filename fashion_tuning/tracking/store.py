@@ -14,6 +14,8 @@ from urllib.parse import unquote, urlsplit
 
 # Before mlflow is imported: it reads this once.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# A command's results go to standard output, and nothing else.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 # Waiting for a server is done here, where a person is told of it; MLflow's own retries are silent.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")

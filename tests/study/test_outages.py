@@ -1,0 +1,185 @@
+"""A store that is locked, away or full: the study waits or says so, and loses nothing."""
+
+import multiprocessing
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from command_line import PROGRAM, clean_environment
+from mlflow_server import MlflowServer
+from small_card import make_card_text
+from study_process import StudyProcess, assert_nothing_lost, events, outcome
+
+from fashion_tuning.data.source import Dataset
+from fashion_tuning.model.weights import Weights
+
+pytestmark = pytest.mark.timeout(900)
+
+CARD = make_card_text("bayesian", "max_trials = 4\nnum_initial_points = 2")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory, weights: Weights) -> Path:
+    cache = tmp_path_factory.mktemp("cache")
+    shutil.copytree(weights.path.parent, cache / "weights", copy_function=os.link)
+    return cache
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory, small_dataset: Dataset, cache: Path) -> list[dict]:
+    """The outcome of the undisturbed study."""
+    process = StudyProcess(tmp_path_factory.mktemp("twin"), CARD, small_dataset.root, cache)
+    assert process.run() == 0
+    return outcome(process.uri)
+
+
+def wait_for_trial(process: subprocess.Popen[str], trial: int) -> None:
+    for event in events(process):
+        if event["event"] == "epoch_ended" and event["record"]["trial"] == trial:
+            return
+    raise AssertionError(process.stderr.read() if process.stderr else "")
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit code and what was told on standard error."""
+    _, errors = process.communicate(timeout=600)
+    return process.returncode, errors
+
+
+def lock(path: str, seconds: float) -> None:
+    with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as database:
+        database.execute("begin exclusive")
+        time.sleep(seconds)
+        database.execute("rollback")
+
+
+@pytest.mark.parametrize(
+    "seconds", [4, pytest.param(30, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.slow)]
+)
+def test_a_locked_database_is_waited_for(
+    seconds: float, tmp_path: Path, small_dataset: Dataset, cache: Path, twin: list[dict]
+) -> None:
+    study = StudyProcess(tmp_path, CARD, small_dataset.root, cache)
+    process = study.start()
+    wait_for_trial(process, 2)
+    context = multiprocessing.get_context("spawn")
+    writer = context.Process(target=lock, args=(str(tmp_path / "mlflow.db"), seconds))
+    writer.start()
+    code, errors = finish(process)
+    writer.join()
+    assert code == 0, errors
+    # SQLite itself waits 20 s in silence.
+    assert ("database is locked" in errors) == (seconds > 20)
+    assert_nothing_lost(study.uri, twin)
+
+
+@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.slow)])
+def test_a_server_that_comes_back_is_waited_for(
+    seconds: float, tmp_path: Path, small_dataset: Dataset, cache: Path, twin: list[dict]
+) -> None:
+    with MlflowServer(tmp_path / "server") as server:
+        study = StudyProcess(tmp_path, CARD, small_dataset.root, cache, store=server.uri)
+        process = study.start()
+        wait_for_trial(process, 2)
+        server.stop()
+        time.sleep(seconds)
+        server.start()
+        code, errors = finish(process)
+        assert code == 0, errors
+        assert "the tracking store answers again" in errors
+        assert_nothing_lost(study.uri, twin)
+
+
+@pytest.mark.slow
+def test_a_server_that_stays_away_is_5_and_the_next_start_goes_on(
+    tmp_path: Path, small_dataset: Dataset, cache: Path, twin: list[dict]
+) -> None:
+    with MlflowServer(tmp_path / "server") as server:
+        study = StudyProcess(tmp_path, CARD, small_dataset.root, cache, store=server.uri)
+        process = study.start("--store-timeout", "3")
+        wait_for_trial(process, 2)
+        server.stop()
+        gone = time.monotonic()
+        code, errors = finish(process)
+        assert code == 5
+        assert 3 <= time.monotonic() - gone < 15
+        assert "waiting" in errors
+        assert "Traceback" not in errors
+        server.start()
+        code, errors = finish(study.start(FASHION_TUNING_STORE_TIMEOUT="3"))
+        assert code == 0, errors
+        assert_nothing_lost(study.uri, twin)
+
+
+def in_small_disk(script: str, folder: Path, **settings: str) -> str:
+    """What a shell script prints that has a disk of its own at $DISK; it may mount it anew."""
+    disk = folder / "disk"
+    disk.mkdir(parents=True)
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    try:
+        subprocess.run([*command, f"mount -t tmpfs none {disk}"], check=True, capture_output=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("no disk can be mounted here")
+    environment = clean_environment(folder, **settings, DISK=str(disk), TUNING=" ".join(PROGRAM))
+    done = subprocess.run(
+        [*command, script], cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    return done.stdout + done.stderr
+
+
+FULL = """
+mount -t tmpfs -o size=20m none $DISK
+export MLFLOW_TRACKING_URI=sqlite:///$DISK/mlflow.db
+$TUNING tune card.toml --data $PHOTOS > log 2> errors &
+program=$!
+while ! grep -q "trial 02" log; do sleep 0.1; done
+dd if=/dev/zero of=$DISK/filler bs=64k 2> /dev/null
+wait $program
+echo "tune $?"
+cat errors
+$TUNING leaderboard small > /dev/null; echo "leaderboard $?"
+rm $DISK/filler
+$TUNING tune card.toml --data $PHOTOS > /dev/null 2>> errors; echo "again $?"
+cp -r $DISK/. kept
+"""
+
+READ_ONLY = """
+mount -t tmpfs -o size=20m none $DISK
+export MLFLOW_TRACKING_URI=sqlite:///$DISK/mlflow.db
+$TUNING tune card.toml --data $PHOTOS > /dev/null
+mount -o remount,ro $DISK
+$TUNING leaderboard small > /dev/null; echo "leaderboard $?"
+$TUNING tune card.toml --data $PHOTOS; echo "tune $?"
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_6_and_the_next_start_goes_on(tmp_path: Path, small_dataset: Dataset, cache: Path) -> None:
+    (tmp_path / "card.toml").write_text(CARD.replace("epochs = 2", "epochs = 40"))
+    settings = {"PHOTOS": str(small_dataset.root), "FASHION_TUNING_CACHE": str(cache)}
+    told = in_small_disk(FULL, tmp_path, **settings)
+    assert "tune 6" in told
+    assert "Traceback" not in told
+    assert told.count("fashion-tuning: ") == 1
+    assert "leaderboard 0" in told
+    assert "again 0" in told
+    with closing(sqlite3.connect(tmp_path / "kept" / "mlflow.db")) as database:
+        statuses = database.execute("select status, count(*) from runs group by status").fetchall()
+    assert dict(statuses)["FINISHED"] == 5  # the study and four trials
+    assert set(dict(statuses)) <= {"FINISHED", "KILLED"}
+
+
+@pytest.mark.slow
+def test_a_read_only_store_is_6_and_still_read(tmp_path: Path, small_dataset: Dataset, cache: Path) -> None:
+    (tmp_path / "card.toml").write_text(CARD)
+    settings = {"PHOTOS": str(small_dataset.root), "FASHION_TUNING_CACHE": str(cache)}
+    told = in_small_disk(READ_ONLY, tmp_path, **settings)
+    assert "leaderboard 0" in told
+    assert "tune 6" in told
+    assert "Read-only file system" in told
+    assert "Traceback" not in told
