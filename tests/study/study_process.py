@@ -36,15 +36,17 @@ class StudyProcess:
     def uri(self) -> str:
         return self.store or f"sqlite:///{self.folder / 'mlflow.db'}"
 
-    def start(self, *arguments: str, kill_at: str = "", **settings: str) -> subprocess.Popen[str]:
-        """Starts `tune --json` in a process group of its own."""
+    def start(
+        self, *arguments: str, kill_at: str = "", prefix: tuple[str, ...] = (), **settings: str
+    ) -> subprocess.Popen[str]:
+        """Starts `tune --json` in a process group of its own; `prefix` is a command that starts commands."""
         self.folder.mkdir(parents=True, exist_ok=True)
         card = self.folder / "card.toml"
         card.write_text(self.card_text)
         settings = {**settings, "FASHION_TUNING_CACHE": str(self.cache), SETTING: kill_at}
         command = [*PROGRAM, "tune", "card.toml", "--json", "--data", str(self.photos), "--tracking-uri", self.uri]
         return subprocess.Popen(
-            [*command, *arguments],
+            [*prefix, *command, *arguments],
             cwd=self.folder,
             env=clean_environment(self.folder, **settings),
             stdout=subprocess.PIPE,
