@@ -40,7 +40,7 @@ def passes(error: BaseException) -> bool:
 
 def explained(error: BaseException, *, uri: str, waited: float = 0.0) -> FashionTuningError:
     """The error for a person; `waited` is how long the store was waited for, in seconds."""
-    reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+    reason = _reason(error)
     if any(_sqlite_name(cause).startswith(_DISK) for cause in _causes(error)):
         return DiskError(
             f"the tracking store {uri} can't be written: {reason}",
@@ -52,6 +52,12 @@ def explained(error: BaseException, *, uri: str, waited: float = 0.0) -> Fashion
         f"the tracking store {uri} does not work{after}: {reason}",
         action="check the store or MLFLOW_TRACKING_URI; then type the same command again, nothing recorded is lost",
     )
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what the database itself said, or else of the error."""
+    said = next((str(one.orig) for one in _causes(error) if isinstance(one, DBAPIError) and one.orig), str(error))
+    return (said.strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
