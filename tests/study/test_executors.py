@@ -1,9 +1,11 @@
 """Work in child processes: outputs in order, errors as values, deaths told."""
 
+import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -80,9 +82,92 @@ def test_a_death_is_told_and_the_next_work_runs(worker: Worker) -> None:
     assert worker.receive() == Output(1)
     failure = worker.receive()
     assert isinstance(failure, Failed)
-    assert failure.kind == "worker_died"
+    assert (failure.kind, failure.died) == ("worker_died", True)
     assert "SIGKILL" in failure.message
     assert list(worker.run(count, 2)) == [0, 1]
+
+
+def allocate_tensor() -> Iterator[int]:
+    import tensorflow as tf
+
+    yield int(tf.size(tf.zeros((2**22, 2**22))))  # 64 TiB
+
+
+def test_tensorflows_own_out_of_memory_is_out_of_memory(worker: Worker) -> None:
+    worker.submit(allocate_tensor)
+    failure = worker.receive()
+    assert isinstance(failure, Failed)
+    assert (failure.kind, failure.died) == ("out_of_memory", False)
+    assert "OOM when allocating tensor" in failure.message
+
+
+def fill_memory() -> Iterator[int]:
+    yield len(bytearray(2**30))
+
+
+@pytest.fixture
+def small_memory() -> Iterator[Path]:
+    """A control group whose processes may take 100 MB more (docs.kernel.org/admin-guide/cgroup-v1/memory.html)."""
+    group = Path("/sys/fs/cgroup/memory/fashion-tuning-test")
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text("100000000")
+    except OSError:
+        pytest.skip("no control group can be made here")
+    yield group
+    time.sleep(0.5)  # until the kernel has let go of the killed process
+    group.rmdir()
+
+
+def test_a_worker_that_the_kernel_ends_is_out_of_memory(worker: Worker, small_memory: Path) -> None:
+    list(worker.run(count, 1))
+    (small_memory / "cgroup.procs").write_text(str(worker.pid))
+    worker.submit(fill_memory)
+    failure = worker.receive()
+    assert isinstance(failure, Failed)
+    assert (failure.kind, failure.died) == ("out_of_memory", True)
+    assert "the kernel ended the worker process" in failure.message
+    assert list(worker.run(count, 2)) == [0, 1]
+
+
+def forever(path: str) -> Iterator[int]:
+    yield 1
+    while True:
+        time.sleep(0.01)
+        Path(path).write_text(str(time.time()))
+
+
+def lead(path: str) -> None:
+    """A coordinator with a worker that never says anything again."""
+    worker = Worker()
+    worker.submit(forever, path)
+    worker.receive()
+    time.sleep(600)
+
+
+def test_a_worker_ends_with_its_coordinator(tmp_path: Path) -> None:
+    path = tmp_path / "alive"
+    coordinator = multiprocessing.get_context("spawn").Process(target=lead, args=(str(path),))
+    coordinator.start()
+    until = time.monotonic() + 90
+    while not path.exists():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    coordinator.kill()
+    coordinator.join()
+    time.sleep(1.0)
+    last = path.read_text()
+    time.sleep(0.5)
+    assert path.read_text() == last
+
+
+def test_signals_are_the_coordinators_business(worker: Worker) -> None:
+    worker.submit(sleep)
+    worker.receive()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(worker.pid, number)
+    assert ready([worker], timeout=1.0) == []
+    worker.close()
 
 
 def test_a_busy_worker_takes_no_second_work(worker: Worker) -> None:
