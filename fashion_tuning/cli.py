@@ -166,6 +166,66 @@ def leaderboard(
 
 
 @app.command()
+def check(
+    study: Annotated[str, typer.Argument(help="Name or run id of a study.")] = "xception-150",
+    tracking_uri: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a study's runs with each other and with their artifacts; exit 1 where something differs."""
+    from fashion_tuning.quiet import silent_stderr
+    from fashion_tuning.show import Terminal
+
+    with silent_stderr():
+        from fashion_tuning.study.check import check as check_study
+    from fashion_tuning.study.leaderboard import find_study
+    from fashion_tuning.tracking.store import Store
+
+    store = Store(tracking_uri, must_exist=True, patience=READING)
+    findings = check_study(store, find_study(store, study), cache_dir=cache_folder())
+    Terminal(as_json=as_json).findings(findings)
+    if findings.differences:
+        raise typer.Exit(1)
+
+
+@app.command()
+def replay(
+    run: Annotated[str, typer.Argument(help="Run id of a trial.")],
+    tolerance: Annotated[float, typer.Option(min=0, help="Largest absolute difference that counts as none.")] = 1e-6,
+    repair: Annotated[bool, typer.Option("--repair", help="Make damaged artifacts of the run again.")] = False,
+    data_dir: DataOption = None,
+    tracking_uri: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train one recorded trial again and compare its metrics with the record; exit 1 where they differ."""
+    from fashion_tuning.quiet import silent_stderr
+    from fashion_tuning.show import Terminal
+    from fashion_tuning.study.executors import Worker
+
+    terminal = Terminal(as_json=as_json)
+    worker = Worker()
+    try:
+        with silent_stderr():
+            from fashion_tuning.study.replay import replay as replay_trial
+        from fashion_tuning.tracking.store import Store
+
+        outcome = replay_trial(
+            Store(tracking_uri, must_exist=True, patience=READING),
+            run,
+            worker=worker,
+            cache_dir=cache_folder(),
+            data_dir=data_dir or environment_folder(),
+            tolerance=tolerance,
+            repair=repair,
+            tell=terminal.line,
+        )
+    finally:
+        worker.close()
+    terminal.replay(outcome)
+    if not outcome.agrees:
+        raise typer.Exit(1)
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the UI listens, on this machine only.")] = 5000,
     tracking_uri: StoreOption = None,

@@ -22,8 +22,10 @@ from fashion_tuning.wording import drawn_banner, size
 
 if TYPE_CHECKING:
     from fashion_tuning.model.cache import CacheEntry
+    from fashion_tuning.study.check import Findings
     from fashion_tuning.study.events import Report
     from fashion_tuning.study.leaderboard import Leaderboard
+    from fashion_tuning.study.replay import Replay
     from fashion_tuning.tracking.records import StudyRecord
 
 
@@ -150,6 +152,43 @@ class Terminal:
         for record in board.failed:
             self.line(f"failed: trial {record.trial:02d}: {record.error}: {record.error_message}")
 
+    def findings(self, findings: Findings) -> None:
+        """What `check` has found, and what to do about it."""
+        if self.as_json:
+            self.json("findings", asdict(findings))
+            return
+        for one in findings.differences:
+            place = f"trial {one.trial:02d}" if one.trial else "study"
+            self.line(f"{place} (run {one.run_id}): {one.what}")
+        for note in findings.notes:
+            self.line(f"note: {note}")
+        compared = (
+            f"{findings.num_trials} completed trials, {findings.num_attempts} runs,"
+            f" {findings.num_checkpoints} checkpoints compared"
+        )
+        num = len(findings.differences)
+        self.line(f"{compared}: {f'{num} differences' if num else 'all agree'}")
+        for run_id in findings.damaged:
+            self.line(f"what to do: {_program()} replay {run_id} --repair")
+
+    def replay(self, replay: Replay) -> None:
+        """A replayed trial beside its record."""
+        if self.as_json:
+            self.json("replay", {**asdict(replay), "agrees": replay.agrees})
+            return
+        table = Table(box=None, pad_edge=False)
+        for header in ("metric", "recorded", "replayed", "largest difference"):
+            table.add_column(header, justify="left" if header == "metric" else "right")
+        for one in replay.comparisons:
+            table.add_row(one.name, _figure(one.recorded), _figure(one.replayed), f"{one.difference:.2g}")
+        self._console.print(table)
+        for note in replay.notes:
+            self.line(f"note: {note}")
+        for name in replay.repaired:
+            self.line(f"made again: {name}")
+        verdict = "agrees with its record" if replay.agrees else "DIFFERS from its record"
+        self.line(f"trial {replay.trial:02d} {verdict} (tolerance {replay.tolerance:g})")
+
     def next_steps(self, study: StudyRecord, *, tracking_uri: str | None, card_path: Path | None) -> None:
         """The commands to type now; `card_path` where more trials can be asked for."""
         if self.as_json:
@@ -235,3 +274,7 @@ def dataset_json(dataset: Dataset) -> dict[str, Any]:
         "notes": [asdict(entry) for entry in verification.notes],
         "duplicates": [asdict(pair) for pair in verification.duplicates],
     }
+
+
+def _figure(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"

@@ -12,11 +12,12 @@ from fashion_tuning.errors import FashionTuningError, NoTrialError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.model.features import FeatureRef
 from fashion_tuning.model.head import count_parameters
-from fashion_tuning.model.training import EpochResult, TrialSettings, train_trial
+from fashion_tuning.model.training import EpochResult, train_trial
 from fashion_tuning.study.agenda import Agenda
 from fashion_tuning.study.attempt import Attempt
 from fashion_tuning.study.events import AttemptEnded, EpochEnded, Report, TrialEnded, TrialStarted
 from fashion_tuning.study.executors import Done, Failed, Message, Output, Worker, ready
+from fashion_tuning.study.inputs import shown_parameters, trial_settings
 from fashion_tuning.tracking.records import TrialRecord
 from fashion_tuning.tracking.study_run import StudyRun
 from fashion_tuning.tracking.trial_run import TrialRun
@@ -97,30 +98,10 @@ class Coordinator:
             record.values, feature_size=self._train.num_features, num_classes=len(self._train.classes)
         )
         record = replace(record, trainable_parameters=parameters)
-        training = self._card.training
-        settings = TrialSettings(
-            values=dict(record.values),
-            epochs=record.epochs,
-            num_seeds=training.seeds,
-            study_seed=self._card.seed,
-            batch_size=training.batch_size,
-            patience=training.patience,
-        )
         folder = scratch / f"trial-{record.trial}-{record.attempt}"
         started = time.perf_counter()
-        worker.submit(train_trial, settings, self._train, self._validation, folder)
-        run = TrialRun.begin(
-            self._run,
-            record,
-            params={
-                **record.values,
-                "epochs": record.epochs,
-                "seeds": training.seeds,
-                "batch_size": training.batch_size,
-                "image_size": self._card.images.image_size,
-                "trainable_parameters": parameters,
-            },
-        )
+        worker.submit(train_trial, trial_settings(self._card, record), self._train, self._validation, folder)
+        run = TrialRun.begin(self._run, record, params=shown_parameters(self._card, record))
         self._running[worker] = Attempt(
             run,
             scratch=folder,

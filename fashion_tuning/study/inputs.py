@@ -8,8 +8,9 @@ from pathlib import Path
 from fashion_tuning.config import Card, Study
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.model.features import FeatureKey, FeatureRef, feature_key, feature_ref
-from fashion_tuning.model.training import TRAINING_VERSION
+from fashion_tuning.model.training import TRAINING_VERSION, TrialSettings
 from fashion_tuning.model.weights import Weights
+from fashion_tuning.tracking.records import TrialRecord
 
 SPLITS = ("train", "validation")  # never test: only evaluate reads that
 
@@ -53,3 +54,28 @@ class StudyInputs:
 def experiment_name(card: Card, *, drawn: bool) -> str:
     """The MLflow experiment of a card: its name, apart where the garments are drawn."""
     return f"{card.name}-drawn" if drawn else card.name
+
+
+def trial_settings(card: Card, record: TrialRecord) -> TrialSettings:
+    """What training a trial takes, apart from the features."""
+    training = card.training
+    return TrialSettings(
+        values=dict(record.values),
+        epochs=record.epochs,
+        num_seeds=training.seeds,
+        study_seed=card.seed,
+        batch_size=training.batch_size,
+        patience=training.patience,
+    )
+
+
+def shown_parameters(card: Card, record: TrialRecord) -> dict[str, int | float]:
+    """What MLflow shows as a trial's parameters."""
+    return {
+        **record.values,
+        "epochs": record.epochs,
+        "seeds": card.training.seeds,
+        "batch_size": card.training.batch_size,
+        "image_size": card.images.image_size,
+        "trainable_parameters": record.trainable_parameters,
+    }

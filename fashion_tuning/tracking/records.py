@@ -1,9 +1,12 @@
 """What is read back from MLflow: a study and its trials as plain frozen values; read-only."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import unquote, urlsplit
 from zipfile import BadZipFile
 
 import numpy as np
@@ -31,6 +34,8 @@ PUBLISHED = "fashion.published_val_accuracy"
 ERROR = "fashion.error"
 ERROR_MESSAGE = "fashion.error_message"
 PHOTOS = "fashion.photos"
+MACHINE = "fashion.machine"
+VERSIONS = "fashion.versions"
 PARENT = "mlflow.parentRunId"
 
 _TAG_LENGTH = 5000  # MLflow cuts longer ones without a word; some databases sooner than others
@@ -66,7 +71,7 @@ class TrialRecord:
 
     `ask` and `tell` are places in one order over the whole study; `tell` is None until the
     oracle was told. `values` are the exact hyperparameters, `scope` Keras Tuner's own entries.
-    `metrics` holds the last value of each metric.
+    `parameters` are MLflow's, as text; `metrics` holds the last value of each metric.
     """
 
     run_id: str
@@ -84,6 +89,7 @@ class TrialRecord:
     error: str = ""
     error_message: str = ""
     trainable_parameters: int = 0
+    parameters: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -130,6 +136,24 @@ def read_study(store: Store, run_id: str) -> StudyRecord | None:
     return _study(run, experiment) if run.data.tags.get(KIND) == "study" else None
 
 
+def read_trial(store: Store, run_id: str) -> tuple[TrialRecord, StudyRecord] | None:
+    """The attempt of that run id and its study, None where no trial has it."""
+    try:
+        run = store.call(lambda client: client.get_run(run_id))
+    except StoreError:
+        return None
+    if run.data.tags.get(KIND) != "trial":
+        return None
+    study = read_study(store, run.data.tags[PARENT])
+    return (_trial(run), study) if study else None
+
+
+def read_origin(store: Store, run_id: str) -> dict[str, str]:
+    """Machine and library versions of a study run, by name."""
+    tags = store.call(lambda client: client.get_run(run_id)).data.tags
+    return {**json.loads(tags.get(MACHINE, "{}")), **json.loads(tags.get(VERSIONS, "{}"))}
+
+
 def read_attempts(store: Store, study: StudyRecord) -> list[TrialRecord]:
     """Every attempt at every trial of a study, in order of trial and attempt."""
     experiment_id = store.experiment_id(study.experiment)
@@ -155,16 +179,53 @@ def read_predictions(store: Store, run_id: str) -> tuple[np.ndarray, np.ndarray]
     Raises:
       StoreError: The artifacts are missing or can't be read.
     """
-    folder = Path(store.call(lambda client: client.download_artifacts(run_id, "predictions")))
-    seeds = []
-    try:
-        for number in range(1, 1 + sum(1 for _ in folder.glob("seed_*.npz"))):
-            with np.load(folder / f"seed_{number}.npz") as kept:
-                seeds.append(kept["probabilities"])
-                labels = kept["labels"]
-        return np.stack(seeds), labels
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise StoreError(f"the predictions of run {run_id} in {folder} can't be read: {error}") from error
+    with artifacts(store, run_id) as folder:
+        num_seeds = sum(1 for _ in (folder / "predictions").glob("seed_*.npz"))
+        seeds, labels = [], np.empty(0)
+        try:
+            for number in range(1, 1 + num_seeds):
+                probabilities, labels = load_predictions(folder / "predictions" / f"seed_{number}.npz")
+                seeds.append(probabilities)
+            return np.stack(seeds), labels
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise StoreError(
+                f"the predictions of run {run_id} in {folder} can't be read: {error}",
+                action=f"fashion-tuning replay {run_id} --repair makes them again",
+            ) from error
+
+
+def load_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """One seed's kept probabilities, (epochs, images, classes) float32, and the (images,) labels.
+
+    Raises:
+      OSError, ValueError, KeyError, BadZipFile: It is missing or damaged.
+    """
+    with np.load(path) as kept:
+        return kept["probabilities"], kept["labels"]
+
+
+@contextmanager
+def artifacts(store: Store, run_id: str) -> Iterator[Path]:
+    """A folder with all artifacts of a run: the store's own where it is local, else a copy; read-only.
+
+    Raises:
+      StoreError: They can't be had.
+    """
+    uri = urlsplit(store.call(lambda client: client.get_run(run_id)).info.artifact_uri)
+    if uri.scheme in ("", "file"):
+        yield Path(unquote(uri.path))
+        return
+    with TemporaryDirectory(prefix="fashion-tuning-") as folder:
+        store.call(lambda client: client.download_artifacts(run_id, "", folder))
+        yield Path(folder)
+
+
+def read_source(store: Store, run_id: str) -> str:
+    """Where the photos of a study run lay when it began; "" where that is not recorded."""
+    inputs = store.call(lambda client: client.get_run(run_id)).inputs
+    if inputs is None or not inputs.dataset_inputs:
+        return ""
+    return str(json.loads(inputs.dataset_inputs[0].dataset.source).get("uri", ""))
 
 
 def read_curve(store: Store, run_id: str, metric: str) -> list[tuple[int, float]]:
@@ -225,5 +286,6 @@ def _trial(run: Run) -> TrialRecord:
         error=tags.get(ERROR, ""),
         error_message=tags.get(ERROR_MESSAGE, ""),
         trainable_parameters=int(run.data.params.get("trainable_parameters", 0)),
+        parameters=dict(run.data.params),
         metrics=dict(run.data.metrics),
     )

@@ -89,8 +89,8 @@ class StudyRun:
             records.PHOTOS: origin.dataset.kind,
             lease.OWNER: lease.as_tag(owner),
             "fashion.commit": source_commit(),
-            "fashion.versions": json.dumps(versions()),
-            "fashion.machine": json.dumps(machine()),
+            records.VERSIONS: json.dumps(versions()),
+            records.MACHINE: json.dumps(machine()),
             "mlflow.note.content": _note(study, origin.dataset),
         }
         suffix = f" · generation {generation}" if generation > 1 else ""

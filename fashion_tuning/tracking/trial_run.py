@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from mlflow.entities import Metric, Param, RunTag
@@ -98,8 +97,7 @@ class TrialRun:
         with tempfile.TemporaryDirectory() as folder:
             for seed in range(probabilities.shape[1]):
                 path = Path(folder) / f"seed_{seed + 1}.npz"
-                with disk_errors(path):
-                    np.savez(path, probabilities=probabilities[:, seed], labels=labels)
+                save_predictions(path, probabilities[:, seed], labels)
                 self._store.upload(self.record.run_id, path, "predictions")
                 passed("predictions")
 
@@ -145,10 +143,19 @@ class TrialRun:
 
     def _sync_artifacts(self) -> None:
         """Before a run is FINISHED, its local artifacts are on the disk: a power loss must not take them."""
-        uri = urlsplit(self._store.call(lambda client: client.get_run(self.record.run_id)).info.artifact_uri)
-        if uri.scheme in ("", "file"):
-            with disk_errors(Path(uri.path), instead=ELSEWHERE):
-                sync_folder(Path(unquote(uri.path)))
+        if self._store.folder:
+            with records.artifacts(self._store, self.record.run_id) as folder, disk_errors(folder, instead=ELSEWHERE):
+                sync_folder(folder)
+
+
+def save_predictions(path: Path, probabilities: np.ndarray, labels: np.ndarray) -> None:
+    """Writes one seed's probabilities, (epochs, images, classes) float32, with the (images,) labels.
+
+    Raises:
+      DiskError: The disk refuses.
+    """
+    with disk_errors(path):
+        np.savez(path, probabilities=probabilities, labels=labels)
 
 
 def close_as_killed(store: Store, run_id: str) -> None:

@@ -1,0 +1,164 @@
+"""Whether a study agrees with itself: every figure that follows from another one is compared; read-only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fashion_tuning.errors import FashionTuningError
+from fashion_tuning.model.features import load_features, verify_shards
+from fashion_tuning.study.agenda import MAX_ATTEMPTS, Agenda
+from fashion_tuning.study.recorded import RecordedStudy, read_recorded
+from fashion_tuning.study.trial_check import TrialCheck
+from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts, latest_attempts, read_attempts
+from fashion_tuning.tracking.store import Store
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two things on record that should agree and don't; `trial` is 0 for the study itself."""
+
+    run_id: str
+    trial: int
+    what: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was compared, and what differs.
+
+    `notes` say what could not be compared; `damaged` are the runs with artifacts that
+    `replay --repair` can make again.
+    """
+
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+    damaged: tuple[str, ...]
+    num_trials: int
+    num_attempts: int
+    num_checkpoints: int
+
+
+def check(store: Store, study: StudyRecord, *, cache_dir: Path) -> Findings:
+    """Compares all that a study has on record.
+
+    Checkpoints are scored with the features in `cache_dir`; where they aren't there, a note
+    says so, and the checkpoints are only read.
+
+    Raises:
+      StoreError: The store can't be read.
+    """
+    attempts = read_attempts(store, study)
+    found = [Difference(study.run_id, 0, what) for what in _study_run(store, study, attempts)]
+    found += [Difference(record.run_id, record.trial, what) for record, what in _attempts(study, attempts)]
+    notes: list[str] = []
+    damaged: list[str] = []
+    num_checkpoints = 0
+    trials = [record for record in latest_attempts(attempts) if record.completed]
+    try:
+        recorded = read_recorded(store, study)
+    except FashionTuningError as error:
+        found.append(Difference(study.run_id, 0, error.received))
+        notes.append("trials not compared: without the card and the manifest nothing follows from them")
+    else:
+        found += [Difference(study.run_id, 0, what) for what in _order(recorded, attempts)]
+        refs = recorded.refs(cache_dir)
+        features = load_features(refs["validation"]) if all(verify_shards(refs["validation"])) else None
+        if features is None:
+            notes.append(f"checkpoints read but not scored: {refs['validation'].array.path} is not in the cache")
+        labels = refs["validation"].labels()
+        for record in trials:
+            trial = TrialCheck(store, recorded.card, record, labels=labels, features=features)
+            found += [Difference(record.run_id, record.trial, what) for what in trial.differences()]
+            num_checkpoints += trial.num_checkpoints
+            if trial.damaged:
+                damaged.append(record.run_id)
+    order = sorted(found, key=lambda one: one.trial)
+    return Findings(tuple(order), tuple(notes), tuple(damaged), len(trials), len(attempts), num_checkpoints)
+
+
+def _study_run(store: Store, study: StudyRecord, attempts: list[TrialRecord]) -> Iterator[str]:
+    """The study run's own artifacts, digests and metrics."""
+    text = json.dumps(study.parts, sort_keys=True, separators=(",", ":"))
+    if hashlib.sha256(text.encode()).hexdigest()[:16] != study.digest:
+        yield f"fashion.study is {study.digest}, but fashion.parts have another digest"
+    if study.status == "RUNNING" and not study.runs:
+        yield "RUNNING, but no live process owns it; the next start of its card closes it"
+    with artifacts(store, study.run_id) as folder:
+        for name in ("card.toml", "manifest.csv", "environment.txt"):
+            if not (folder / name).is_file() or not (folder / name).stat().st_size:
+                yield f"{name} is missing or empty"
+    metrics = store.call(lambda client: client.get_run(study.run_id)).data.metrics
+    ended = [record for record in latest_attempts(attempts) if record.counts]
+    completed = [record for record in ended if record.completed]
+    expected = {
+        "trials_completed": float(len(completed)),
+        "trials_failed": float(len(ended) - len(completed)),
+        "seconds_trials": sum(record.metrics.get("seconds", 0.0) for record in ended),
+    }
+    if completed:
+        best = max(completed, key=lambda record: record.metrics.get("best_val_accuracy", 0.0))
+        expected |= {name: best.metrics.get(name, 0.0) for name in ("best_val_accuracy", "best_val_accuracy_se")}
+    for name, value in expected.items():
+        if ended and metrics.get(name) != value:
+            yield f"{name} is {metrics.get(name)}, but its trials give {value}"
+
+
+def _attempts(study: StudyRecord, attempts: list[TrialRecord]) -> Iterator[tuple[TrialRecord, str]]:
+    """How the runs of each trial fit together."""
+    seen: set[tuple[int, int]] = set()
+    counting = Counter(record.trial for record in attempts if record.counts)
+    failed = Counter(record.trial for record in attempts if record.status == "FAILED")
+    for record in attempts:
+        if (record.trial, record.attempt) in seen:
+            yield record, f"a second run of attempt {record.attempt}"
+        seen.add((record.trial, record.attempt))
+        if record.status == "RUNNING" and not study.runs:
+            yield record, "RUNNING, but no live process owns the study; the next start of its card closes it"
+        if record.status == "FINISHED" and record.tell is None:
+            yield record, "FINISHED without a tell order"
+        if record.status == "FAILED" and not (record.error and record.error_message):
+            yield record, "FAILED without a typed error and a message"
+    for record in latest_attempts(attempts):
+        if counting[record.trial] > 1:
+            yield record, f"{counting[record.trial]} runs of it count, at most one may"
+        if failed[record.trial] > MAX_ATTEMPTS:
+            yield record, f"{failed[record.trial]} attempts have failed, at most {MAX_ATTEMPTS} may"
+
+
+def _order(recorded: RecordedStudy, attempts: list[TrialRecord]) -> Iterator[str]:
+    """Asks and tells are one gapless order, and the oracle asks for what is on record."""
+    trials = latest_attempts(attempts)
+    if [record.trial for record in trials] != list(range(1, len(trials) + 1)):
+        yield f"trials are numbered {[record.trial for record in trials]}"
+    places = [record.ask for record in trials] + [record.tell or 0 for record in trials if record.counts]
+    if sorted(places) != list(range(1, len(places) + 1)):
+        yield f"asks and tells stand at {sorted(places)}, expected every place from 1 to {len(places)} once"
+    for record in trials:
+        if record.counts and (record.tell or 0) <= record.ask:
+            yield f"trial {record.trial} was told (place {record.tell}) before it was asked (place {record.ask})"
+    card = recorded.card
+    if recorded.manifest.digest != recorded.key.manifest:
+        yield f"manifest.csv has digest {recorded.manifest.digest}, the study was run on {recorded.key.manifest}"
+    settings = json.loads(json.dumps(card.outcome()))
+    if settings != {name: part for name, part in recorded.record.parts.items() if name != "inputs"}:
+        yield "card.toml is not the card in fashion.parts"
+    for record in trials:
+        if record.listed:
+            listed = card.configurations[record.trial - 1].values if record.trial <= len(card.configurations) else None
+            if listed != record.values:
+                yield f"trial {record.trial} has {dict(record.values)}, the card lists {listed}"
+        elif card.space is not None:
+            for name, allowed in card.space.items():
+                if not allowed.contains(record.values[name]):
+                    yield f"trial {record.trial}: {name} {record.values[name]} is outside the space: {allowed}"
+    try:
+        Agenda(card, attempts, max_trials=None)
+    except FashionTuningError as error:
+        yield error.received
+    except Exception as error:  # a record that can't be played meets every kind
+        yield f"the record can't be played to the oracle: {type(error).__name__}: {error}"

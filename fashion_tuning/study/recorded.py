@@ -1,0 +1,65 @@
+"""A study as its run alone has it: settings, photos and features, without the card's file; read-only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fashion_tuning.config import Card, parse_card
+from fashion_tuning.data.manifest import Manifest
+from fashion_tuning.errors import FashionTuningError, StoreError
+from fashion_tuning.model.features import FeatureKey, FeatureRef, feature_ref
+from fashion_tuning.study.inputs import SPLITS
+from fashion_tuning.tracking.records import StudyRecord, artifacts, read_source
+from fashion_tuning.tracking.store import Store
+
+
+@dataclass(frozen=True)
+class RecordedStudy:
+    """What a study's trials depend on.
+
+    Args:
+      record: Its run.
+      card: The card that is kept with it.
+      manifest: The photos.
+      key: What decides its features.
+      training_version: Of the code that trained it.
+      source: Where the photos lay then; None where that is not recorded.
+    """
+
+    record: StudyRecord
+    card: Card
+    manifest: Manifest
+    key: FeatureKey
+    training_version: str
+    source: Path | None
+
+    def refs(self, cache_dir: Path) -> dict[str, FeatureRef]:
+        """Where the features of each split lie in a cache, if they are there."""
+        return {split: feature_ref(self.key, split, manifest=self.manifest, cache_dir=cache_dir) for split in SPLITS}
+
+
+def read_recorded(store: Store, record: StudyRecord) -> RecordedStudy:
+    """Reads a study back from its run.
+
+    Raises:
+      StoreError: Its card or its manifest is missing or damaged, or of another version.
+    """
+    source = read_source(store, record.run_id)
+    with artifacts(store, record.run_id) as folder:
+        try:
+            card = parse_card((folder / "card.toml").read_text(encoding="utf-8"), name="card.toml")
+            manifest = Manifest.from_csv((folder / "manifest.csv").read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, FashionTuningError) as error:
+            reason = str(error).splitlines()[0]
+            raise StoreError(f"study run {record.run_id} has no usable card or manifest: {reason}") from error
+    inputs = record.parts.get("inputs")
+    try:
+        parts: dict[str, Any] = dict(inputs)  # type: ignore[call-overload]
+        training_version = parts.pop("training_version")
+        parts |= {name: int(parts[name]) for name in ("image_size", "decode_version")}
+        key = FeatureKey(**parts)
+    except (TypeError, ValueError, KeyError) as error:
+        raise StoreError(f"study run {record.run_id} was written by another version: {error}") from error
+    return RecordedStudy(record, card, manifest, key, training_version, Path(source) if source else None)

@@ -1,0 +1,261 @@
+"""One recorded trial trained again from its run alone, and compared with the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from fashion_tuning.errors import StoreError, UsageError, WeightsError
+from fashion_tuning.model.features import FeatureRef, compute_features, verify_shards
+from fashion_tuning.model.training import TRAINING_VERSION, EpochResult, train_trial
+from fashion_tuning.model.weights import get_weights
+from fashion_tuning.study import selection
+from fashion_tuning.study.executors import Done, Failed, Output, Worker
+from fashion_tuning.study.inputs import trial_settings
+from fashion_tuning.study.recorded import RecordedStudy, read_recorded
+from fashion_tuning.study.trial_check import TrialCheck
+from fashion_tuning.tracking.provenance import machine, versions
+from fashion_tuning.tracking.records import (
+    TrialRecord,
+    artifacts,
+    read_curve,
+    read_origin,
+    read_predictions,
+    read_trial,
+)
+from fashion_tuning.tracking.store import Store
+from fashion_tuning.tracking.trial_run import CURVES, save_predictions
+
+TOLERANCE = 1e-6  # absolute; on the machine and with the versions of the record nothing differs at all
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A figure on record and its replay; of a curve the last values, and the largest difference over all epochs."""
+
+    name: str
+    recorded: float | str
+    replayed: float | str
+    difference: float
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of it.
+
+    `notes` say what is not as it was when the trial was recorded; `repaired` which artifacts
+    were made again.
+    """
+
+    run_id: str
+    trial: int
+    comparisons: tuple[Comparison, ...]
+    tolerance: float
+    notes: tuple[str, ...]
+    repaired: tuple[str, ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        return all(one.difference <= self.tolerance for one in self.comparisons)
+
+
+def replay(
+    store: Store,
+    run_id: str,
+    *,
+    worker: Worker,
+    cache_dir: Path,
+    data_dir: Path | None = None,
+    tolerance: float = TOLERANCE,
+    repair: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Replay:
+    """Trains a recorded trial again and compares every metric and prediction.
+
+    Features that are not in the cache are computed from the photos, whose bytes must be those
+    on record. Writes to the cache and, with `repair`, to the trial's run.
+
+    Args:
+      data_dir: Where the photos are now; None: where they were then.
+      tolerance: Largest absolute difference that counts as none.
+      repair: Where all agrees, make missing and damaged artifacts of the run again; a damaged
+        one is kept below broken/.
+
+    Raises:
+      UsageError: No such trial, or one that can't be replayed.
+      DataError, WeightsError: Photos or weights are not those on record.
+      StoreError: The store can't be read or written.
+    """
+    record, recorded = _read(store, run_id)
+    refs = recorded.refs(cache_dir)
+    _compute_features(recorded, refs, worker, cache_dir=cache_dir, data_dir=data_dir, tell=tell)
+    with TemporaryDirectory(prefix="fashion-tuning-", ignore_cleanup_errors=True) as folder:
+        scratch = Path(folder)
+        tell(f"trial {record.trial} of {recorded.record.experiment}: training it again")
+        results, failure = _train(worker, recorded, record, refs, scratch)
+        comparisons = _compare(store, record, results, failure, labels=refs["validation"].labels())
+        outcome = Replay(run_id, record.trial, comparisons, tolerance, tuple(_notes(store, recorded)))
+        if not repair or not outcome.agrees or failure is not None:
+            return outcome
+        repaired = _repair(store, recorded, record, results, refs["validation"], scratch)
+    return Replay(run_id, record.trial, comparisons, tolerance, outcome.notes, tuple(repaired))
+
+
+def _read(store: Store, run_id: str) -> tuple[TrialRecord, RecordedStudy]:
+    found = read_trial(store, run_id)
+    if found is None:
+        raise UsageError(
+            f"no trial's run {run_id!r} in {store.uri}",
+            expected="the run id of a trial",
+            action="fashion-tuning leaderboard STUDY shows them",
+        )
+    record, study = found
+    if not record.completed and not (record.failed and record.error == "diverged"):
+        state = f"{record.status}: {record.error}" if record.error else record.status
+        raise UsageError(
+            f"run {run_id} is {state}",
+            expected="a FINISHED trial, or one that has diverged: of others nothing can be compared",
+        )
+    recorded = read_recorded(store, study)
+    if recorded.training_version != str(TRAINING_VERSION):
+        raise UsageError(
+            f"run {run_id} was trained by version {recorded.training_version} of the training code",
+            expected=f"version {TRAINING_VERSION}, which this program has",
+            action="install the version that is named in its study's tags",
+        )
+    return record, recorded
+
+
+def _compute_features(
+    recorded: RecordedStudy,
+    refs: Mapping[str, FeatureRef],
+    worker: Worker,
+    *,
+    cache_dir: Path,
+    data_dir: Path | None,
+    tell: Callable[[str], None],
+) -> None:
+    missing = [ref for ref in refs.values() if not all(verify_shards(ref))]
+    if not missing:
+        return
+    root = data_dir or recorded.source
+    if root is None or not root.is_dir():
+        raise UsageError(
+            f"the features of {recorded.record.experiment} are not in the cache, and its photos are not at {root}",
+            expected="the photos of its manifest",
+            action="name their folder with --data",
+        )
+    weights = get_weights(recorded.key.backbone, cache_dir=cache_dir, progress=tell)
+    if weights.digest != recorded.key.weights:
+        raise WeightsError(
+            f"the weights here have digest {weights.digest}", expected=f"{recorded.key.weights}, as on record"
+        )
+    for ref in missing:
+        tell(f"features of {len(ref.photos)} {ref.split} photos are computed")
+        for _ in worker.run(compute_features, ref, recorded.key, root=root, weights=weights):
+            pass
+
+
+def _train(
+    worker: Worker, recorded: RecordedStudy, record: TrialRecord, refs: Mapping[str, FeatureRef], scratch: Path
+) -> tuple[list[EpochResult], Failed | None]:
+    settings = trial_settings(recorded.card, record)
+    worker.submit(train_trial, settings, refs["train"], refs["validation"], scratch)
+    results: list[EpochResult] = []
+    while True:
+        message = worker.receive()
+        if isinstance(message, Output):
+            results.append(message.value)
+        elif isinstance(message, Done):
+            return results, None
+        elif message.error is not None:
+            raise message.error
+        else:
+            return results, message
+
+
+def _compare(
+    store: Store, record: TrialRecord, results: list[EpochResult], failure: Failed | None, *, labels: np.ndarray
+) -> tuple[Comparison, ...]:
+    replayed_error = failure.kind if failure else ""
+    if record.error or replayed_error:
+        same = 0.0 if record.error == replayed_error else float("inf")
+        outcome = Comparison("outcome", record.error or "completed", replayed_error or "completed", same)
+        return (outcome, *_compare_curves(store, record, results))
+    probabilities = np.stack([result.probabilities for result in results])
+    curve = [float(result.val_accuracy.mean()) for result in results]
+    best_epoch = selection.best_epoch(curve)
+    best = {
+        "best_val_accuracy": curve[best_epoch - 1],
+        "best_val_accuracy_se": selection.standard_error(selection.correct(probabilities[best_epoch - 1], labels)),
+        "best_epoch": float(best_epoch),
+        "epochs_run": float(len(curve)),
+    }
+    comparisons = [
+        Comparison(name, record.metrics[name], value, abs(record.metrics[name] - value)) for name, value in best.items()
+    ]
+    comparisons += _compare_curves(store, record, results)
+    try:
+        kept, _ = read_predictions(store, record.run_id)
+    except StoreError:
+        return tuple(comparisons)  # damaged: `check` names it, and the metrics decide
+    ours = probabilities.swapaxes(0, 1)
+    largest = float(np.abs(kept - ours).max()) if kept.shape == ours.shape else float("inf")
+    return (*comparisons, Comparison("predictions", float(kept.mean()), float(ours.mean()), largest))
+
+
+def _compare_curves(store: Store, record: TrialRecord, results: list[EpochResult]) -> list[Comparison]:
+    comparisons = []
+    num_seeds = len(results[0].loss) if results else 0
+    for name in CURVES:
+        for seed in range(1, num_seeds + 1):
+            ours = [float(getattr(result, name)[seed - 1]) for result in results]
+            theirs = [value for _, value in read_curve(store, record.run_id, f"seed_{seed}/{name}")]
+            same_length = len(ours) == len(theirs)
+            largest = float(np.abs(np.subtract(ours, theirs)).max()) if same_length else float("inf")
+            comparisons.append(Comparison(f"seed_{seed}/{name}", theirs[-1] if theirs else "none", ours[-1], largest))
+    return comparisons
+
+
+def _notes(store: Store, recorded: RecordedStudy) -> list[str]:
+    """What differs between this machine and the one on record."""
+    here = {**machine(), **versions()}
+    there = read_origin(store, recorded.record.run_id)
+    ignored = ("host", "memory_gib", "fashion-tuning")
+    return [
+        f"{name} was {there[name]}, here it is {here.get(name, 'missing')}"
+        for name in there
+        if name not in ignored and there[name] != here.get(name)
+    ]
+
+
+def _repair(
+    store: Store,
+    recorded: RecordedStudy,
+    record: TrialRecord,
+    results: list[EpochResult],
+    validation: FeatureRef,
+    scratch: Path,
+) -> list[str]:
+    labels, features = validation.labels(), validation.array.load()
+    look = TrialCheck(store, recorded.card, record, labels=labels, features=features)
+    for _ in look.differences():
+        pass
+    for seed in range(1, recorded.card.training.seeds + 1):
+        path = scratch / "predictions" / f"seed_{seed}.npz"
+        path.parent.mkdir(exist_ok=True)
+        save_predictions(path, np.stack([result.probabilities[seed - 1] for result in results]), labels)
+    for path in list(scratch.glob("seed_*")):
+        (scratch / "checkpoints").mkdir(exist_ok=True)
+        path.rename(scratch / "checkpoints" / path.name)
+    with artifacts(store, record.run_id) as kept:
+        for name in look.damaged:
+            folder = Path(name).parent.as_posix()
+            if (kept / name).exists():
+                store.upload(record.run_id, kept / name, f"broken/{folder}")
+            store.upload(record.run_id, scratch / name, folder)
+    return look.damaged
