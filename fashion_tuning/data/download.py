@@ -45,8 +45,8 @@ def download_photos(
 ) -> None:
     """Downloads an archive and puts the manifest's photos at target, all of them or nothing.
 
-    Where target exists already nothing happens. Two processes may call this at once: the second waits.
-    Needs about twice the archive's size beside target while it works.
+    Where target exists already nothing happens, and nothing has to be writable. Two processes may call
+    this at once: the second waits. Needs about twice the archive's size beside target while it works.
 
     Args:
       manifest: What must be in the archive, below its one top folder; the shipped one by default.
@@ -58,6 +58,8 @@ def download_photos(
       DataError: a photo is missing in the archive or differs from the manifest.
       DiskError: the folder can't be written.
     """
+    if target.exists():
+        return
     wanted = shipped_manifest() if manifest is None else manifest
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ picture looks at that again and counts DRAWN_VERSION up.
 """
 
 import hashlib
+import io
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ from PIL import Image
 from fashion_tuning.data.garments import accessories, bottoms, tops
 from fashion_tuning.data.garments.outline import Part
 from fashion_tuning.data.garments.scene import Fabric, photograph
+from fashion_tuning.data.manifest import Manifest, Photo
 from fashion_tuning.errors import DataError, DiskError
 
 DRAWN_VERSION: int = 1
+RECORD_NAME = ".manifest.csv"  # hidden, so that nobody takes it for a photo
 PER_CLASS: Mapping[str, int] = MappingProxyType({"train": 60, "validation": 12, "test": 12})
 
 
@@ -85,8 +88,9 @@ def draw_dataset(
 ) -> None:
     """Draws the whole data set into `root`, or returns at once where `root` exists.
 
-    Writes root/<split>/<label>/<label>-0001.jpg and so on. The number counts
-    through all splits, so that no two splits share a picture. The pictures are
+    Writes root/<split>/<label>/<label>-0001.jpg and so on, and what it has written
+    into root/.manifest.csv. The number counts through all splits, so that no two
+    splits share a picture. The pictures are
     drawn into `<root>.partial` and moved into place when all are there; a
     `<root>.lock` beside it keeps two processes apart.
 
@@ -116,15 +120,24 @@ def draw_dataset(
                 raise
     except OSError as error:
         raise DiskError(
-            f"the drawn garments can't be written to {root}: {error}",
+            f"the drawn garments can't be written to {root}: {error.strerror or error}",
             expected="a folder that can be written, with about 20 MB free",
             action="free some space, or choose another cache folder with FASHION_TUNING_CACHE",
         ) from error
 
 
+def drawn_manifest(root: Path) -> Manifest | None:
+    """What was drawn into a folder, None where the record of that is missing or damaged; read-only."""
+    try:
+        return Manifest.from_csv((root / RECORD_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError, DataError):
+        return None
+
+
 def _draw_all(
     folder: Path, *, seed: int, per_class: Mapping[str, int], progress: Callable[[int, int], None] | None
 ) -> None:
+    photos = []
     total = len(_KINDS) * sum(per_class.values())
     done = 0
     index = 0
@@ -133,8 +146,14 @@ def _draw_all(
             target = folder / split / label
             target.mkdir(parents=True)
             for number in range(index + 1, index + count + 1):
-                draw_garment(label, seed=seed, index=number).save(target / f"{label}-{number:04d}.jpg", quality=90)
+                picture = io.BytesIO()  # a full disk is named where plain bytes are written, not where Pillow encodes
+                draw_garment(label, seed=seed, index=number).save(picture, "JPEG", quality=90)
+                path = target / f"{label}-{number:04d}.jpg"
+                path.write_bytes(picture.getvalue())
+                digest = hashlib.sha256(picture.getvalue()).hexdigest()
+                photos.append(Photo(path.relative_to(folder).as_posix(), digest, label, split))
                 done += 1
                 if progress is not None:
                     progress(done, total)
         index += count
+    (folder / RECORD_NAME).write_text(Manifest(tuple(photos)).to_csv(), encoding="utf-8")

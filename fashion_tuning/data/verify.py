@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 import PIL
 from PIL import Image
@@ -18,10 +20,12 @@ from fashion_tuning.data.manifest import SPLITS, Manifest, Photo, unfit_name
 from fashion_tuning.errors import DataError
 from fashion_tuning.files import write_text
 
-# Raise it when a change of this module changes what is kept or reported: older cached answers are then not read.
-VERIFY_VERSION: Final = 1
+# Raise it when a change of this module changes what is kept, reported or written: older answers are then not read.
+VERIFY_VERSION: Final = 2
 MAX_LEFT_OUT: Final = 0.01
 NUM_NAMED: Final = 5
+
+_logger = logging.getLogger(__name__)
 
 Candidate = tuple[str, str, str]
 Progress = Callable[[int, int], None]
@@ -103,7 +107,8 @@ def verified(
 ) -> Verification:
     """As verify, but remembers the answer until a file's path, size or time of change differs.
 
-    Writes cache_dir/manifests/<key>.json, atomically; a broken one is made again.
+    Writes cache_dir/manifests/<key>.json, atomically. A damaged one is renamed to *.broken, which
+    is logged as a warning, and made again.
 
     Raises:
       DataError: as verify; such answers are not remembered.
@@ -202,24 +207,31 @@ def _key(root: Path, rows: Sequence[Candidate]) -> str:
 
 
 def _load(path: Path) -> Verification | None:
+    """The remembered answer, None where there is none; a damaged one is set aside."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        manifest = Manifest.from_csv(record["manifest"])
-        if manifest.digest != record["digest"]:
-            return None
+        if record.pop("sha256") != _digest(record) or record["key"] != path.stem:
+            raise ValueError("other content than was written")
         return Verification(
-            manifest=manifest,
+            manifest=Manifest.from_csv(record["manifest"]),
             left_out=tuple(LeftOut(**one) for one in record["left_out"]),
             notes=tuple(LeftOut(**one) for one in record["notes"]),
             duplicates=tuple(Duplicate(**one) for one in record["duplicates"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, DataError):
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError):
+        # Where it can't be renamed it can't be written either, and then that is the error.
+        with suppress(OSError):
+            path.replace(path.with_name(f"{path.name}.broken"))
+            _logger.warning("%s is damaged; it is now %s.broken, and the photos are verified anew", path, path.name)
         return None
 
 
 def _store(path: Path, verification: Verification) -> None:
-    record = asdict(verification) | {
-        "manifest": verification.manifest.to_csv(),
-        "digest": verification.manifest.digest,
-    }
-    write_text(path, json.dumps(record))
+    record = asdict(verification) | {"manifest": verification.manifest.to_csv(), "key": path.stem}
+    write_text(path, json.dumps(record | {"sha256": _digest(record)}))
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,11 +20,12 @@ from fashion_tuning.model.features import features_lock
 from fashion_tuning.model.shards import ShardedArray
 
 SECONDS_A_DAY = 86_400.0
+KINDS = ("features", "weights", "photos", "manifests")  # sub-folders of the cache
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One thing in the cache. `state` is "complete", "unfinished" or "damaged"."""
+    """One thing in the cache. `state` is "complete", "unfinished", "damaged" or "set aside"."""
 
     kind: str
     name: str
@@ -38,7 +40,13 @@ class CacheEntry:
 
 def list_cache(cache_dir: Path) -> list[CacheEntry]:
     """Everything in the cache, features by key; quick, without reading the features; read-only."""
-    return [entry for entry, _ in _entries(cache_dir, thorough=False)]
+    return [entry for entry, _ in _entries(cache_dir, thorough=False)] + list_set_aside(cache_dir)
+
+
+def list_set_aside(cache_dir: Path) -> list[CacheEntry]:
+    """What was found damaged once and is kept as *.broken; the cache is sound all the same; read-only."""
+    paths = (path for kind in KINDS for path in sorted((cache_dir / kind).rglob("*")) if _is_set_aside(path))
+    return [_entry(path, cache_dir, "set aside") for path in paths]
 
 
 def verify_cache(cache_dir: Path) -> list[str]:
@@ -47,7 +55,7 @@ def verify_cache(cache_dir: Path) -> list[str]:
 
 
 def prune_cache(cache_dir: Path, *, unused_days: float | None = None) -> list[CacheEntry]:
-    """Removes damaged and unfinished features, and complete ones unused for `unused_days`.
+    """Removes damaged and unfinished features, complete ones unused for `unused_days`, and what was set aside.
 
     Weights and photos stay: they are needed again. So do features that a process is computing
     just now. Returns what was removed.
@@ -66,19 +74,36 @@ def prune_cache(cache_dir: Path, *, unused_days: float | None = None) -> list[Ca
                     removed.append(entry)
         except Timeout:
             continue
+    for entry in list_set_aside(cache_dir):
+        with disk_errors(entry.path):
+            if entry.path.is_dir():
+                shutil.rmtree(entry.path)
+            else:
+                entry.path.unlink(missing_ok=True)
+        removed.append(entry)
     return removed
 
 
 def _entries(cache_dir: Path, *, thorough: bool) -> Iterator[tuple[CacheEntry, list[str]]]:
     for folder in _feature_folders(cache_dir):
         yield _feature_entry(folder, thorough=thorough)
-    for kind in ("weights", "photos", "manifests"):
+    for kind in KINDS[1:]:
         for path in sorted((cache_dir / kind).glob("*")):
-            if path.suffix == ".lock" or path.name.startswith("."):
+            if path.suffix == ".lock" or path.name.startswith(".") or _is_set_aside(path):
                 continue
-            files = _files(path)
-            days = _days_since(max(file.st_atime, file.st_mtime) for file in files)
-            yield CacheEntry(kind, path.name, path, _total(files), "complete", days), []
+            yield _entry(path, cache_dir, "complete"), []
+
+
+def _entry(path: Path, cache_dir: Path, state: str) -> CacheEntry:
+    """What is no features."""
+    kind, *place = path.relative_to(cache_dir).parts
+    files = _files(path)
+    days = _days_since(max(file.st_atime, file.st_mtime) for file in files)
+    return CacheEntry(kind, "/".join(place), path, _total(files), state, days)
+
+
+def _is_set_aside(path: Path) -> bool:
+    return re.search(r"\.broken(-\d+)?$", path.name) is not None
 
 
 def _feature_folders(cache_dir: Path) -> list[Path]:
@@ -103,7 +128,7 @@ def _feature_entry(folder: Path, *, thorough: bool) -> tuple[CacheEntry, list[st
     except (OSError, ValueError, KeyError, TypeError):
         name, state = folder.name, "damaged"
         problems.append(f"{folder / 'key.json'}: missing or unreadable")
-    files = _files(folder)
+    files = [status for path in folder.iterdir() if not _is_set_aside(path) for status in _files(path)]
     # By the time of writing, which every use renews: `cache verify` reads too, and is no use.
     days = _days_since(file.st_mtime for file in files)
     return CacheEntry("features", name, folder, _total(files), state, days), problems
@@ -138,5 +163,5 @@ def _total(files: list[os.stat_result]) -> int:
     return sum(file.st_size for file in files)
 
 
-def _days_since(times: Iterator[float]) -> float:
+def _days_since(times: Iterable[float]) -> float:
     return max(0.0, time.time() - max(times, default=0.0)) / SECONDS_A_DAY

@@ -2,8 +2,9 @@
 
 Layout below the cache folder: features/<key digest>/key.json says what decides the values and
 is written at every use, <split>.npy holds one row per photo in manifest order, <split>.json
-the SHA-256 of each finished shard of rows, see shards.py; *.broken is what was damaged. features/<key digest>.lock is held
-while rows are written or removed; it lies outside so that it outlives the folder.
+the SHA-256 of each finished shard of rows, see shards.py; *.broken is what was damaged.
+features/<key digest>.lock is held while rows are written or removed; it lies outside so that
+it outlives the folder.
 """
 
 import hashlib

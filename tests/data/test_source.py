@@ -2,14 +2,17 @@
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from fashion_tuning.data import source
 from fashion_tuning.data.download import COMMIT, shipped_manifest
-from fashion_tuning.data.source import open_dataset
+from fashion_tuning.data.drawn import RECORD_NAME, draw_dataset
+from fashion_tuning.data.source import Dataset, open_dataset, open_drawn
 from fashion_tuning.errors import DataError, DiskError, PhotosUnreachableError
 
 PHOTOS = os.environ.get("FASHION_TUNING_DATA", "")
@@ -179,11 +182,84 @@ def test_an_unreachable_download(monkeypatch, tmp_path):
         open_dataset(None, cache_dir=tmp_path)
 
 
-def test_changed_photos_in_the_cache_are_refused(tmp_path):
+def test_changed_photos_in_the_cache_stay_where_they_cannot_be_downloaded_again(monkeypatch, tmp_path):
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
     root = split_folders(tmp_path / "photos" / f"clothing-dataset-small-{COMMIT[:12]}")
     with pytest.raises(DataError, match="were changed") as caught:
         open_dataset(None, cache_dir=tmp_path)
+    assert not isinstance(caught.value, PhotosUnreachableError)  # drawn garments would take their place
     assert str(root) in caught.value.received
+    assert [path.name for path in root.parent.iterdir() if path.is_dir()] == [root.name]
+
+
+def drawn_with(change, cache_dir: Path, monkeypatch) -> tuple[Dataset, Path]:
+    """A small set of drawn garments that was changed and opened again; and where it lies."""
+    monkeypatch.setattr(source, "draw_dataset", partial(draw_dataset, per_class=FEW))
+    before = open_drawn(cache_dir=cache_dir)
+    change(before.root)
+    after = open_drawn(cache_dir=cache_dir)
+    assert after.manifest == before.manifest
+    return after, before.root
+
+
+FEW = {"train": 1, "validation": 1, "test": 1}
+
+
+def flip(root: Path) -> None:
+    path = next(root.glob("train/hat/*.jpg"))
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+
+
+def cut(root: Path) -> None:
+    os.truncate(next(root.glob("test/hat/*.jpg")), 200)
+
+
+def lose(root: Path) -> None:
+    next(root.glob("validation/hat/*.jpg")).unlink()
+
+
+def lose_a_split(root: Path) -> None:
+    shutil.rmtree(root / "test")
+
+
+def add(root: Path) -> None:
+    photo(root / "train" / "hat" / "mine.png", seed=1)
+
+
+def spoil_the_record(root: Path) -> None:
+    (root / RECORD_NAME).write_text("path,sha256")
+
+
+@pytest.mark.parametrize("change", [flip, cut, lose, lose_a_split, add, spoil_the_record])
+def test_changed_garments_in_the_cache_are_set_aside_and_drawn_again(change, tmp_path, monkeypatch, caplog):
+    _, root = drawn_with(change, tmp_path, monkeypatch)
+    (warning,) = caplog.messages
+    assert warning == f"{root} was changed since it was filled; it is now {root.name}.broken, and filled again"
+    assert (root.parent / f"{root.name}.broken").is_dir()
+    caplog.clear()
+    open_drawn(cache_dir=tmp_path)
+    assert caplog.messages == []
+
+
+def test_photos_that_were_only_touched_stay(tmp_path, monkeypatch, caplog):
+    def touch(root: Path) -> None:
+        for path in root.rglob("*.jpg"):
+            os.utime(path, (1, 1))
+
+    drawn_with(touch, tmp_path, monkeypatch)
+    assert caplog.messages == []
+
+
+def test_a_second_broken_folder_gets_a_name_of_its_own(tmp_path, monkeypatch):
+    drawn_with(lose, tmp_path, monkeypatch)
+    _, root = drawn_with(flip, tmp_path, monkeypatch)
+    names = {path.name for path in root.parent.iterdir() if path.is_dir()}
+    assert names == {root.name, f"{root.name}.broken", f"{root.name}.broken-2"}
 
 
 def test_a_cache_that_cannot_be_written(tmp_path):

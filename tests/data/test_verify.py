@@ -193,8 +193,8 @@ def test_verified_sees_changes(tmp_path, change):
     assert verified(root, candidates, cache_dir=cache_dir) == verify(root, candidates)
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "other", "wrong"])
-def test_a_broken_memory_is_made_again(tmp_path, damage):
+@pytest.mark.parametrize("damage", ["cut", "empty", "other", "wrong", "flipped", "another's"])
+def test_a_broken_memory_is_set_aside_and_made_again(tmp_path, damage, caplog):
     root, cache_dir = tmp_path / "photos", tmp_path / "cache"
     candidates = garments(root)
     first = verified(root, candidates, cache_dir=cache_dir)
@@ -206,10 +206,19 @@ def test_a_broken_memory_is_made_again(tmp_path, damage):
         path.write_text("")
     elif damage == "other":
         path.write_text("[1, 2]")
-    else:
+    elif damage == "wrong":
         path.write_text(json.dumps(json.loads(text) | {"manifest": "path,sha256,label,split\n"}))
+    elif damage == "flipped":
+        digest = first.manifest.photos[0].sha256
+        path.write_text(text.replace(digest, digest[:-1] + ("0" if digest[-1] != "0" else "1")))
+    else:
+        path.write_text(json.dumps(json.loads(text) | {"key": "0" * 32}))
+    damaged = path.read_text()
     assert verified(root, candidates, cache_dir=cache_dir) == first
     assert verified(root, candidates, cache_dir=cache_dir, progress=forget_nothing) == first
+    assert path.with_name(f"{path.name}.broken").read_text() == damaged
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{path} is damaged; it is now {path.name}.broken")
 
 
 def test_an_error_is_not_remembered(tmp_path):

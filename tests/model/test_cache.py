@@ -42,7 +42,7 @@ def add_features(cache_dir: Path, image_size: int = 71) -> FeatureRef:
 
 
 def features_of(cache_dir: Path) -> CacheEntry:
-    (entry,) = (entry for entry in list_cache(cache_dir) if entry.kind == "features")
+    (entry,) = (entry for entry in list_cache(cache_dir) if entry.kind == "features" and entry.state != "set aside")
     return entry
 
 
@@ -144,6 +144,29 @@ def test_prune_by_age_removes_the_unused_alone_and_never_weights_or_photos(cache
 
 def features_days(cache_dir: Path) -> dict[str, float]:
     return {entry.path.name: entry.days_unused for entry in list_cache(cache_dir) if entry.kind == "features"}
+
+
+def test_what_was_set_aside_is_listed_apart_and_pruned(cache_dir: Path) -> None:
+    folder = features_of(cache_dir).path
+    num_bytes = features_of(cache_dir).num_bytes
+    aside = (folder / "train.npy.shard-1.broken", cache_dir / "weights/xception.json.broken")
+    for path in aside:
+        path.write_bytes(b"damaged")
+    photos = cache_dir / "photos/garments.broken-2"
+    (photos / "train").mkdir(parents=True)
+    (photos / "train/1.jpg").write_bytes(b"1")
+    assert verify_cache(cache_dir) == []
+    entry = features_of(cache_dir)
+    assert (entry.state, entry.num_bytes) == ("complete", num_bytes)
+    listed = [entry for entry in list_cache(cache_dir) if entry.state == "set aside"]
+    assert [(entry.kind, entry.name, entry.num_bytes) for entry in listed] == [
+        ("features", f"{folder.name}/train.npy.shard-1.broken", 7),
+        ("weights", "xception.json.broken", 7),
+        ("photos", "garments.broken-2", 1),
+    ]
+    assert prune_cache(cache_dir) == listed
+    assert not any(path.exists() for path in (*aside, photos))
+    assert prune_cache(cache_dir) == []
 
 
 def test_features_being_computed_are_not_pruned(cache_dir: Path) -> None:

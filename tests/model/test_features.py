@@ -220,7 +220,14 @@ def test_damaged_shards_are_computed_anew_and_no_others(cache: Cache, expected: 
     assert verify_shards(cache.ref()) == [True, False, False]
     with pytest.raises(DataError, match=r"train\.npy: 2 of 3 shards are missing or damaged"):
         load_features(cache.ref())
-    assert num_computed(list(cache.compute())) == 64 + 16
+    steps = list(cache.compute())
+    assert num_computed(steps) == 64 + 16
+    path = cache.ref().array.path
+    assert [line.split(",")[0] for line in steps[0].set_aside] == [
+        f"features {path}: shard {shard} of 3 is damaged; its bytes are now {path.name}.shard-{shard}.broken"
+        for shard in (1, 2)
+    ]
+    assert not any(step.set_aside for step in steps[1:])
     np.testing.assert_array_equal(load_features(cache.ref()), expected)
 
 

@@ -146,6 +146,59 @@ def test_damage_is_found_and_mended(
     np.testing.assert_array_equal(array.load(), ROWS)
 
 
+ARRAY = "features {path}"
+RECORD = "features {record} is damaged or of another version; it is now train.json.broken, and all is computed anew"
+HEAD = f"{ARRAY} does not begin as it should; it is now train.npy.broken, and all is computed anew"
+SHARD = f"{ARRAY}: shard {{}} of 3 is damaged; its bytes are now train.npy.shard-{{}}.broken, and it is computed anew"
+
+
+@pytest.mark.parametrize(
+    ("damage", "lines", "kept"),
+    [
+        (cut, [SHARD.replace("{}", "2")], {"train.npy.shard-2.broken": 23}),
+        (
+            cut_in_the_first_shard,
+            [
+                SHARD.replace("{}", "0"),
+                *(f"{ARRAY}: shard {n} of 3 is cut off, and it is computed anew" for n in (1, 2)),
+            ],
+            {"train.npy.shard-0.broken": 12},
+        ),
+        (flip, [SHARD.replace("{}", "0")], {"train.npy.shard-0.broken": 48}),
+        (empty_file, [HEAD], {"train.npy.broken": 0}),
+        (other_shape, [HEAD], {"train.npy.broken": 128 + 80}),
+        (remove_file, [f"{ARRAY} is gone; all is computed anew"], {}),
+        (empty_record, [RECORD], {"train.json.broken": 0}),
+        (other_shard_size, [RECORD], {"train.json.broken": None}),
+    ],
+)
+def test_damage_is_named_and_kept(
+    damage: Callable[[ShardedArray], None], lines: list[str], kept: dict[str, int | None], array: ShardedArray
+) -> None:
+    damage(array)
+    good = array.verify()
+    told = array.set_aside(good)
+    assert list(told) == [line.format(path=array.path, record=array.record_path) for line in lines]
+    found = {path.name: path.stat().st_size for path in array.path.parent.glob("*.broken")}
+    assert set(found) == set(kept)
+    assert all(size is None or found[name] == size for name, size in kept.items())
+    assert array.verify() == good
+    assert array.set_aside(good) == ()  # told once
+    array.allocate()
+    write(array, *(shard for shard, is_good in enumerate(good) if not is_good))
+    np.testing.assert_array_equal(array.load(), ROWS)
+    assert array.set_aside(array.verify()) == ()
+
+
+def test_what_is_merely_unfinished_is_no_damage(tmp_path: Path) -> None:
+    array = new(tmp_path)
+    assert array.set_aside(array.verify()) == ()
+    array.allocate()
+    write(array, 1)
+    assert array.set_aside(array.verify()) == ()
+    assert not list(tmp_path.glob("*.broken"))
+
+
 def test_no_damaged_byte_of_the_file_goes_unseen(array: ShardedArray) -> None:
     content = array.path.read_bytes()
     for position in range(len(content)):

@@ -112,11 +112,20 @@ def empty(folder: Path) -> None:
     (folder / FILE_NAME).write_bytes(b"")
 
 
+def flip_the_record(folder: Path) -> None:
+    record = json.loads((folder / RECORD_NAME).read_text())
+    (folder / RECORD_NAME).write_text(json.dumps(record | {"digest": "0" + record["digest"][1:]}))
+
+
+def empty_the_record(folder: Path) -> None:
+    (folder / RECORD_NAME).write_text("")
+
+
 def lose_the_record(folder: Path) -> None:
     (folder / RECORD_NAME).unlink()
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty, lose_the_record])
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty, flip_the_record, empty_the_record, lose_the_record])
 def test_damaged_cache_is_set_aside_and_fetched_again(warm_cache: Path, damage: Callable[[Path], None]) -> None:
     folder = warm_cache / "weights"
     damage(folder)
