@@ -62,7 +62,6 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback whe
 
 INTERRUPTED = 130
 SECONDS_TO_END = 4.5  # after an interrupt, whatever is in hand
-ON_INTERRUPT = "interrupted; the same command goes on where it stopped"
 READING = 20.0  # seconds that those who only read wait for a store
 
 
@@ -306,7 +305,7 @@ def _run() -> int:
         return _complain(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         signal.signal(signal.SIGALRM, lambda *_: os._exit(INTERRUPTED))
-        return _complain(ON_INTERRUPT, INTERRUPTED)
+        return _complain(_how_to_go_on(), INTERRUPTED)
     except typer.TyperException as error:
         text = error.format_message()
         if text.startswith("Usage:"):  # no command was named: its help is the answer
@@ -331,6 +330,12 @@ def _complain(text: str, code: int) -> int:
     return code
 
 
+def _how_to_go_on() -> str:
+    # --fresh once more would begin one more generation.
+    command = "the same command without --fresh" if "--fresh" in sys.argv else "the same command"
+    return f"interrupted; {command} goes on where it stopped"
+
+
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """SIGTERM does what Ctrl-C does: what is written just now is finished, and the end comes within seconds."""
@@ -343,7 +348,7 @@ def _interruptible() -> Iterator[None]:
         raise KeyboardInterrupt
 
     def end(*_: object) -> None:
-        os.write(2, f"fashion-tuning: {ON_INTERRUPT}\n".encode())
+        os.write(2, f"fashion-tuning: {_how_to_go_on()}\n".encode())
         os._exit(INTERRUPTED)  # the workers follow
 
     numbers = (signal.SIGINT, signal.SIGTERM)

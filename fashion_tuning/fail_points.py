@@ -15,20 +15,27 @@ SETTING: Final = "FASHION_TUNING_KILL_AT"
 # Each stands right after a durable write; in the order in which a study comes by.
 FAIL_POINTS: Final = (
     "weights",  # stored in the cache
+    "database",  # made in one rename, where the store is a local one
+    "experiment",  # created
     "study run",  # created
+    "study artifact",  # card, manifest or environment, uploaded
     "study described",  # its parameters and artifacts stand
     "lease",  # the owner's name stands in the study run
     "features",  # a shard is finished
     "trial run",  # created
     "parameters",  # of the trial
+    "dataset",  # of the trial
     "metrics",  # of one epoch
     "checkpoint",  # uploaded
     "predictions",  # uploaded
-    "told",  # best values and tell order stand
+    "best values",  # of the trial
+    "told",  # the tell order stands
     "finished",  # the trial's run is FINISHED
+    "error",  # and tell order of a failed trial stand
     "failed",  # the trial's run is FAILED
     "standing",  # the study's own metrics after a trial
     "study ended",
+    "let go",  # the owner's name says that it has ended
 )
 
 _passed: Counter[str] = Counter()

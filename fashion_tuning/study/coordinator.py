@@ -121,7 +121,6 @@ class Coordinator:
             return
         if isinstance(message, Failed) and message.error is not None:
             raise message.error
-        self._run.require_owned()
         if isinstance(message, Failed) and message.died:
             attempts_left = self._agenda.died(attempt.record.trial)
             if attempts_left:

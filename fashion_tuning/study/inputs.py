@@ -11,6 +11,7 @@ from fashion_tuning.model.features import FeatureKey, FeatureRef, feature_key, f
 from fashion_tuning.model.training import TRAINING_VERSION, TrialSettings
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.tracking.records import TrialRecord
+from fashion_tuning.tracking.study_run import DatasetInfo, Origin
 
 SPLITS = ("train", "validation")  # never test: only evaluate reads that
 
@@ -43,6 +44,19 @@ class StudyInputs:
     @property
     def experiment(self) -> str:
         return experiment_name(self.card, drawn=self.dataset.kind == "drawn")
+
+    @property
+    def origin(self) -> Origin:
+        """What the study run keeps of all this."""
+        manifest = self.dataset.manifest
+        dataset = DatasetInfo(
+            name=self.dataset.name,
+            digest=manifest.digest,
+            source=str(self.dataset.root),
+            kind=self.dataset.kind,
+            counts={split: manifest.counts()[split] for split in SPLITS},
+        )
+        return Origin(self.study, self.card_text, manifest.to_csv(), dataset)
 
     def refs(self) -> dict[str, FeatureRef]:
         key = self.key

@@ -15,12 +15,12 @@ from fashion_tuning.study.coordinator import Coordinator
 from fashion_tuning.study.differences import differences
 from fashion_tuning.study.events import FeaturesProgress, Notice, Report
 from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.inputs import SPLITS, StudyInputs
+from fashion_tuning.study.inputs import StudyInputs
 from fashion_tuning.study.ownership import owned
 from fashion_tuning.study.plan import estimate_cost, make_plan, require_disk
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord, current_study, find_studies, read_attempts
 from fashion_tuning.tracking.store import Store
-from fashion_tuning.tracking.study_run import DatasetInfo, Origin, StudyRun
+from fashion_tuning.tracking.study_run import StudyRun
 from fashion_tuning.tracking.trial_run import close_as_killed
 
 
@@ -46,7 +46,7 @@ def tune(
       NoTrialError: Three trials in a row have failed.
       DataError, DiskError, StoreError: As their names say; what was recorded stays.
     """
-    origin = _origin(inputs)
+    origin = inputs.origin
     with owned(inputs, store):
         known = find_studies(store, inputs.experiment)
         same = current_study(known, inputs.study.digest)
@@ -96,18 +96,6 @@ def tune(
                 report=report,
             ).run()
         return run.record
-
-
-def _origin(inputs: StudyInputs) -> Origin:
-    manifest = inputs.dataset.manifest
-    dataset = DatasetInfo(
-        name=inputs.dataset.name,
-        digest=manifest.digest,
-        source=str(inputs.dataset.root),
-        kind=inputs.dataset.kind,
-        counts={split: manifest.counts()[split] for split in SPLITS},
-    )
-    return Origin(inputs.study, inputs.card_text, manifest.to_csv(), dataset)
 
 
 def _close_left(store: Store, known: list[StudyRecord]) -> None:

@@ -8,6 +8,7 @@ import platform
 import time
 import uuid
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import psutil
 from mlflow.entities import RunTag
@@ -28,7 +29,8 @@ class Owner:
     """A process that runs a study.
 
     `started` is when the process began and `beat` when it last wrote, in seconds since 1970;
-    a `beat` of 0 says that it has let go. `token` tells two of the same process number apart.
+    a `beat` of 0 says that it has let go. `token` tells two of the same process number apart,
+    and `place` two machines or containers of the same host name.
     """
 
     token: str
@@ -36,19 +38,20 @@ class Owner:
     pid: int
     started: float
     beat: float
+    place: str = ""
 
     @classmethod
     def here(cls) -> Owner:
         """This process, as of now."""
         started = psutil.Process().create_time()
-        return cls(uuid.uuid4().hex, platform.node(), os.getpid(), started, time.time())
+        return cls(uuid.uuid4().hex, platform.node(), os.getpid(), started, time.time(), _place())
 
     @property
     def lives(self) -> bool:
-        """Whether it has to be taken for alive: seen where it is of this machine, else by its heartbeat."""
+        """Whether it has to be taken for alive: seen where it is of this place, else by its heartbeat."""
         if not self.beat:
             return False
-        if self.host == platform.node():
+        if self.place == _place():
             return _runs(self.pid, self.started)
         return time.time() - self.beat < LEASE_SECONDS
 
@@ -92,7 +95,7 @@ def claim(store: Store, run_id: str, owner: Owner, *, study: str) -> None:
         held = read_owner(store, run_id)
         if held is not None and held.lives:
             raise held.error(study)
-        if held is not None and held.beat and held.host != owner.host:
+        if held is not None and held.beat and held.place != owner.place:
             _watch(store, run_id, held, study=study)
     renew(store, run_id, owner)
     passed("lease")
@@ -130,6 +133,15 @@ def _watch(store: Store, run_id: str, held: Owner, *, study: str) -> None:
     now = read_owner(store, run_id)
     if now is not None and now != held and now.beat:
         raise replace(now, beat=time.time()).error(study)
+
+
+def _place() -> str:
+    """Names where process numbers mean the same: this boot of this machine, this container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{platform.node()} {boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # no Linux: its network card
+        return f"{platform.node()} {uuid.getnode():x}"
 
 
 def _runs(pid: int, started: float) -> bool:

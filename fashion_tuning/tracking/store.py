@@ -27,6 +27,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
 from fashion_tuning.errors import StoreError, UsageError
+from fashion_tuning.fail_points import passed
 from fashion_tuning.files import disk_errors, replacing
 from fashion_tuning.tracking.failures import FAILURES, ArtifactError
 from fashion_tuning.tracking.patience import Patience
@@ -193,7 +194,9 @@ class Store:
             location = (self.folder / ARTIFACTS / name).as_uri() if self.folder else None
             tags = {"mlflow.note.content": description} if description else {}
             try:
-                return client.get_experiment(client.create_experiment(name, location, tags))
+                made = client.create_experiment(name, location, tags)
+                passed("experiment")
+                return client.get_experiment(made)
             except MlflowException:
                 experiment = client.get_experiment_by_name(name)  # another process made it in between
                 if experiment is None:
@@ -271,6 +274,7 @@ def _make_database(path: Path) -> None:
         with disk_errors(path, instead=ELSEWHERE), replacing(path) as temporary:
             made = SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / ARTIFACTS).as_uri())
             made.engine.dispose()
+        passed("database")
     # What is wrong with the file is better told by MLflow's own opening of it.
     with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=5)) as database:
         if database.execute("pragma journal_mode").fetchone() != ("wal",):

@@ -171,6 +171,7 @@ class StudyRun:
         self.store.call(lambda client: client.set_terminated(self.run_id, status=status))
         passed("study ended")
         lease.release(self.store, self.run_id, self._owner)
+        passed("let go")
 
     @property
     def _name(self) -> str:
@@ -216,6 +217,7 @@ class StudyRun:
                 path = Path(folder) / name
                 write_text(path, text)
                 self.store.upload(self.run_id, path)
+                passed("study artifact")
         tag = RunTag(records.DESCRIBED, "true")
         self.store.call(lambda client: client.log_batch(self.run_id, tags=[tag]))
         passed("study described")

@@ -31,6 +31,7 @@ class TrialRun:
 
     def __init__(self, study: StudyRun, record: records.TrialRecord) -> None:
         self.record = record
+        self._study = study
         self._store = study.store
 
     @classmethod
@@ -67,8 +68,9 @@ class TrialRun:
         passed("trial run")
         entries = [Param(name, str(value)) for name, value in params.items()]
         store.call(lambda client: client.log_batch(run_id, params=entries))
-        store.call(lambda client: client.log_inputs(run_id, [study.dataset.as_input()]))
         passed("parameters")
+        store.call(lambda client: client.log_inputs(run_id, [study.dataset.as_input()]))
+        passed("dataset")
         return cls(study, replace(record, run_id=run_id))
 
     def log_epoch(self, epoch: int, curves: Mapping[str, Sequence[float] | np.ndarray]) -> None:
@@ -106,10 +108,13 @@ class TrialRun:
 
         Raises:
           ValueError: A value is not finite; such a trial has failed.
+          StudyOwnedError: Another machine has taken the study; the trial does not count.
         """
         run_id = self.record.run_id
         self._sync_artifacts()
         self._log(best, step=int(best["epochs_run"]))
+        passed("best values")
+        self._study.require_owned()
         self._tag({records.TELL: str(tell)})
         passed("told")
         self._store.call(lambda client: client.set_terminated(run_id, "FINISHED"))
@@ -120,9 +125,14 @@ class TrialRun:
 
         Args:
           tell: Place in the order of asks and tells; None where the trial gets another attempt.
+
+        Raises:
+          StudyOwnedError: Another machine has taken the study.
         """
+        self._study.require_owned()
         tags = {records.ERROR: error, records.ERROR_MESSAGE: message[:4000]}
         self._tag(tags if tell is None else {**tags, records.TELL: str(tell)})
+        passed("error")
         self._store.call(lambda client: client.set_terminated(self.record.run_id, "FAILED"))
         passed("failed")
 
