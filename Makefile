@@ -10,7 +10,7 @@ READY := .venv/.ready
 RUN := $(BIN)/fashion-tuning
 
 .DEFAULT_GOAL := help
-.PHONY: help tune demo data leaderboard ui test test-all lint bench lock
+.PHONY: help tune demo data leaderboard ui check replay cache test test-all lint bench lock
 
 help: ## Show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,15 @@ leaderboard: $(READY) ## The newest study's trials, best first
 
 ui: $(READY) ## The MLflow UI on the right store
 	$(RUN) ui $(ARGS)
+
+check: $(READY) ## Whether a study's runs agree with each other and with their artifacts
+	$(RUN) check $(ARGS)
+
+replay: $(READY) ## Train a recorded trial again and compare: ARGS=<run id>
+	$(RUN) replay $(ARGS)
+
+cache: $(READY) ## What the cache holds; ARGS=verify checks it, ARGS=prune removes what is bad
+	$(RUN) cache $(or $(ARGS),list)
 
 test: $(READY) ## The quick tests
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)

@@ -18,7 +18,7 @@ from fashion_tuning.quiet import silent_stderr
 
 with silent_stderr():
     from fashion_tuning.model import engine
-    from tests.benchmarks import ask, extraction, loop, trial
+    from tests.benchmarks import ask, extraction, loop, resume, trial
 
 HEADER = "| what | measured | against | ratio |\n|---|---|---|---|"
 
@@ -41,6 +41,7 @@ def main() -> None:
         trials = trial.measure(dataset, weights, cache, scratch)
         show(trials.rows)
         show(ask.measure())
+        show(resume.measure(dataset, weights, cache, scratch))
         show(
             loop.project(
                 counts,

@@ -1,4 +1,4 @@
-"""A store that is locked, away or full: the study waits or says so, and loses nothing."""
+"""A store that is locked or away: the study waits, and loses nothing."""
 
 import os
 import shutil
@@ -9,7 +9,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from command_line import PROGRAM, clean_environment
 from mlflow_server import MlflowServer
 from small_card import make_card_text
 from study_process import StudyProcess, assert_nothing_lost, events, outcome
@@ -106,72 +105,3 @@ def test_a_server_that_stays_away_is_5_and_the_next_start_goes_on(
         code, errors = finish(study.start(FASHION_TUNING_STORE_TIMEOUT="3"))
         assert code == 0, errors
         assert_nothing_lost(study.uri, twin)
-
-
-def in_small_disk(script: str, folder: Path, **settings: str) -> str:
-    """What a shell script prints that has a disk of its own at $DISK; it may mount it anew."""
-    disk = folder / "disk"
-    disk.mkdir(parents=True)
-    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
-    try:
-        subprocess.run([*command, f"mount -t tmpfs none {disk}"], check=True, capture_output=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        pytest.skip("no disk can be mounted here")
-    environment = clean_environment(folder, **settings, DISK=str(disk), TUNING=" ".join(PROGRAM))
-    done = subprocess.run(
-        [*command, script], cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
-    return done.stdout + done.stderr
-
-
-FULL = """
-mount -t tmpfs -o size=60m none $DISK
-export MLFLOW_TRACKING_URI=sqlite:///$DISK/mlflow.db
-$TUNING tune card.toml --data $PHOTOS > log 2> errors &
-program=$!
-while kill -0 $program && ! grep -q "trial 02" log; do sleep 0.1; done
-dd if=/dev/zero of=$DISK/filler bs=64k 2> /dev/null
-wait $program
-echo "tune $?"
-cat errors
-$TUNING leaderboard small > /dev/null; echo "leaderboard $?"
-rm $DISK/filler
-$TUNING tune card.toml --data $PHOTOS > /dev/null 2>> errors; echo "again $?"
-cp -r $DISK/. kept
-"""
-
-READ_ONLY = """
-mount -t tmpfs -o size=20m none $DISK
-export MLFLOW_TRACKING_URI=sqlite:///$DISK/mlflow.db
-$TUNING tune card.toml --data $PHOTOS > /dev/null
-mount -o remount,ro $DISK
-$TUNING leaderboard small > /dev/null; echo "leaderboard $?"
-$TUNING tune card.toml --data $PHOTOS; echo "tune $?"
-"""
-
-
-@pytest.mark.slow
-def test_a_full_disk_is_6_and_the_next_start_goes_on(tmp_path: Path, small_dataset: Dataset, cache: Path) -> None:
-    (tmp_path / "card.toml").write_text(CARD.replace("epochs = 2", "epochs = 40"))
-    settings = {"PHOTOS": str(small_dataset.root), "FASHION_TUNING_CACHE": str(cache)}
-    told = in_small_disk(FULL, tmp_path, **settings)
-    assert "tune 6" in told
-    assert "Traceback" not in told
-    assert told.count("fashion-tuning: ") == 1
-    assert "leaderboard 0" in told
-    assert "again 0" in told
-    with closing(sqlite3.connect(tmp_path / "kept" / "mlflow.db")) as database:
-        statuses = database.execute("select status, count(*) from runs group by status").fetchall()
-    assert dict(statuses)["FINISHED"] == 5  # the study and four trials
-    assert set(dict(statuses)) <= {"FINISHED", "KILLED"}
-
-
-@pytest.mark.slow
-def test_a_read_only_store_is_6_and_still_read(tmp_path: Path, small_dataset: Dataset, cache: Path) -> None:
-    (tmp_path / "card.toml").write_text(CARD)
-    settings = {"PHOTOS": str(small_dataset.root), "FASHION_TUNING_CACHE": str(cache)}
-    told = in_small_disk(READ_ONLY, tmp_path, **settings)
-    assert "leaderboard 0" in told
-    assert "tune 6" in told
-    assert "Read-only file system" in told
-    assert "Traceback" not in told
