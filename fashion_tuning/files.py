@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 
 from fashion_tuning.errors import DiskError
 
+SCRATCH = "set TMPDIR to a folder on another disk"  # what helps where scratch_folder is refused
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
 
@@ -55,6 +57,19 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yields a temporary folder that is gone afterwards.
+
+    Raises:
+      DiskError: The disk refuses.
+    """
+    with disk_errors(Path(gettempdir()), instead=SCRATCH):
+        folder = TemporaryDirectory(prefix="fashion-tuning-", ignore_cleanup_errors=True)
+    with folder as name:
+        yield Path(name)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_tuning.files import disk_errors
+from fashion_tuning.files import SCRATCH, disk_errors
 from fashion_tuning.model.features import FeatureRef, load_features
 from fashion_tuning.model.head import build_head
 from fashion_tuning.seeds import derive_seed
@@ -174,7 +174,7 @@ def _require_finite(epoch: int, values_by_name: Mapping[str, np.ndarray]) -> Non
 
 def _save(head: keras.Model, path: Path) -> Path:
     temporary = path.with_name(f"unfinished-{path.name}")
-    with disk_errors(path):  # a full disk is no property of the trial
+    with disk_errors(path, instead=SCRATCH):  # a full disk is no property of the trial
         path.parent.mkdir(parents=True, exist_ok=True)
         head.save(temporary)
         return temporary.replace(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fashion_tuning.files import disk_errors
+from fashion_tuning.files import SCRATCH, disk_errors
 from fashion_tuning.model.training import EpochResult
 from fashion_tuning.study import selection
 from fashion_tuning.study.executors import Failed
@@ -75,7 +75,7 @@ class Attempt:
         self._run.log_epoch(result.epoch, curves)
         for seed, path in result.checkpoints.items():
             self._run.log_checkpoint(seed, path)
-            with disk_errors(path):
+            with disk_errors(path, instead=SCRATCH):
                 path.unlink()
         self._seconds_tracking += time.perf_counter() - started
 

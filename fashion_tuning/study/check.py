@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +52,11 @@ def check(store: Store, study: StudyRecord, *, cache_dir: Path) -> Findings:
     Raises:
       StoreError: The store can't be read.
     """
+    # Before the trials, which may go on: then the study's own figures can't be ahead of them.
+    metrics = store.call(lambda client: client.get_run(study.run_id)).data.metrics
     attempts = read_attempts(store, study)
-    found = [Difference(study.run_id, 0, what) for what in _study_run(store, study, attempts)]
+    found = [Difference(study.run_id, 0, what) for what in _study_run(store, study)]
+    found += [Difference(study.run_id, 0, what) for what in _standing(study, metrics, attempts)]
     found += [Difference(record.run_id, record.trial, what) for record, what in _attempts(study, attempts)]
     notes: list[str] = []
     damaged: list[str] = []
@@ -81,8 +84,8 @@ def check(store: Store, study: StudyRecord, *, cache_dir: Path) -> Findings:
     return Findings(tuple(order), tuple(notes), tuple(damaged), len(trials), len(attempts), num_checkpoints)
 
 
-def _study_run(store: Store, study: StudyRecord, attempts: list[TrialRecord]) -> Iterator[str]:
-    """The study run's own artifacts, digests and metrics."""
+def _study_run(store: Store, study: StudyRecord) -> Iterator[str]:
+    """The study run's own artifacts and digests."""
     text = json.dumps(study.parts, sort_keys=True, separators=(",", ":"))
     if hashlib.sha256(text.encode()).hexdigest()[:16] != study.digest:
         yield f"fashion.study is {study.digest}, but fashion.parts have another digest"
@@ -92,9 +95,30 @@ def _study_run(store: Store, study: StudyRecord, attempts: list[TrialRecord]) ->
         for name in ("card.toml", "manifest.csv", "environment.txt"):
             if not (folder / name).is_file() or not (folder / name).stat().st_size:
                 yield f"{name} is missing or empty"
-    metrics = store.call(lambda client: client.get_run(study.run_id)).data.metrics
-    ended = [record for record in latest_attempts(attempts) if record.counts]
+
+
+def _standing(study: StudyRecord, metrics: Mapping[str, float], attempts: list[TrialRecord]) -> Iterator[str]:
+    """The study's own metrics, which follow from its trials; of one that is not FINISHED, from the trials before."""
+    ended = sorted((one for one in latest_attempts(attempts) if one.counts), key=lambda one: one.tell or 0)
+    expected = _standing_after(ended)
+    shorter = range(len(ended)) if study.status != "FINISHED" else ()
+    if any(_equals(metrics, _standing_after(ended[:num_ended])) for num_ended in shorter):
+        return
+    for name, value in expected.items():
+        if ended and metrics.get(name) != value:
+            yield f"{name} is {metrics.get(name)}, but its trials give {value}"
+
+
+def _equals(metrics: Mapping[str, float], expected: Mapping[str, float]) -> bool:
+    return all(metrics.get(name) == value for name, value in expected.items())
+
+
+def _standing_after(told: list[TrialRecord]) -> dict[str, float]:
+    """What a study's own metrics are once these trials were told, in their order."""
+    ended = sorted(told, key=lambda one: one.trial)
     completed = [record for record in ended if record.completed]
+    if not ended:
+        return {}
     expected = {
         "trials_completed": float(len(completed)),
         "trials_failed": float(len(ended) - len(completed)),
@@ -103,20 +127,19 @@ def _study_run(store: Store, study: StudyRecord, attempts: list[TrialRecord]) ->
     if completed:
         best = max(completed, key=lambda record: record.metrics.get("best_val_accuracy", 0.0))
         expected |= {name: best.metrics.get(name, 0.0) for name in ("best_val_accuracy", "best_val_accuracy_se")}
-    for name, value in expected.items():
-        if ended and metrics.get(name) != value:
-            yield f"{name} is {metrics.get(name)}, but its trials give {value}"
+    return expected
 
 
 def _attempts(study: StudyRecord, attempts: list[TrialRecord]) -> Iterator[tuple[TrialRecord, str]]:
     """How the runs of each trial fit together."""
-    seen: set[tuple[int, int]] = set()
+    seen: set[tuple[int, int]] = set()  # a KILLED one may be the shadow of an answer that was lost
     counting = Counter(record.trial for record in attempts if record.counts)
     failed = Counter(record.trial for record in attempts if record.status == "FAILED")
     for record in attempts:
-        if (record.trial, record.attempt) in seen:
-            yield record, f"a second run of attempt {record.attempt}"
-        seen.add((record.trial, record.attempt))
+        if record.status != "KILLED":
+            if (record.trial, record.attempt) in seen:
+                yield record, f"a second run of attempt {record.attempt}"
+            seen.add((record.trial, record.attempt))
         if record.status == "RUNNING" and not study.runs:
             yield record, "RUNNING, but no live process owns the study; the next start of its card closes it"
         if record.status == "FINISHED" and record.tell is None:

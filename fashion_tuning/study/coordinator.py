@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from fashion_tuning.config import Card
 from fashion_tuning.errors import FashionTuningError, NoTrialError
 from fashion_tuning.fail_points import passed
+from fashion_tuning.files import scratch_folder
 from fashion_tuning.model.features import FeatureRef
 from fashion_tuning.model.head import count_parameters
 from fashion_tuning.model.training import EpochResult, train_trial
@@ -69,10 +69,10 @@ class Coordinator:
           StoreError, DiskError: Tracking was lost; the trial in hand runs again at the next start.
           KeyboardInterrupt: Passed on; the running trials are closed as KILLED.
         """
-        with tempfile.TemporaryDirectory(prefix="fashion-tuning-", ignore_cleanup_errors=True) as scratch:
+        with scratch_folder() as scratch:
             try:
                 self._log_standing()
-                while self._start_trials(Path(scratch)):
+                while self._start_trials(scratch):
                     for worker in ready(self._workers, timeout=self._seconds_to_limit()):
                         self._handle(worker, worker.receive())
                     self._stop_overdue()
@@ -99,7 +99,7 @@ class Coordinator:
         )
         record = replace(record, trainable_parameters=parameters)
         folder = scratch / f"trial-{record.trial}-{record.attempt}"
-        started = time.perf_counter()
+        started, waited = time.perf_counter(), self._run.store.seconds_waited
         worker.submit(train_trial, trial_settings(self._card, record), self._train, self._validation, folder)
         run = TrialRun.begin(self._run, record, params=shown_parameters(self._card, record))
         self._running[worker] = Attempt(
@@ -108,7 +108,7 @@ class Coordinator:
             labels=self._labels,
             started=started,
             seconds_asking=self._agenda.seconds_asking(record.trial),
-            seconds_waited=self._run.store.seconds_waited,
+            seconds_waited=waited,
         )
         self._report(TrialStarted(run.record, self._agenda.max_trials))
 
@@ -190,7 +190,8 @@ class Coordinator:
         if limit is None:
             return
         for worker, attempt in list(self._running.items()):
-            if attempt.seconds_left(limit, self._run.store.seconds_waited) <= 0:
+            is_overdue = attempt.seconds_left(limit, self._run.store.seconds_waited) <= 0
+            if is_overdue and not ready([worker], timeout=0):  # what it has sent already is heard first
                 worker.close()
                 message = f"stopped after {limit:g} s, max_seconds of the card"
                 self._handle(worker, Failed("time_limit", message, died=True))

@@ -108,5 +108,5 @@ def leaderboard(store: Store, study: StudyRecord) -> Leaderboard:
 
 def _correct(store: Store, record: TrialRecord) -> np.ndarray:
     """Which validation images each seed has right at the trial's best epoch, (seeds, images) bool."""
-    probabilities, labels = read_predictions(store, record.run_id)
+    probabilities, labels = read_predictions(store, record)
     return selection.correct(probabilities[:, int(record.metrics["best_epoch"]) - 1], labels)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from fashion_tuning.errors import StoreError, UsageError, WeightsError
+from fashion_tuning.files import scratch_folder
 from fashion_tuning.model.features import FeatureRef, compute_features, verify_shards
 from fashion_tuning.model.training import TRAINING_VERSION, EpochResult, train_trial
 from fashion_tuning.model.weights import get_weights
@@ -70,6 +70,7 @@ def replay(
     worker: Worker,
     cache_dir: Path,
     data_dir: Path | None = None,
+    environment_dir: Path | None = None,
     tolerance: float = TOLERANCE,
     repair: bool = False,
     tell: Callable[[str], None] = lambda _: None,
@@ -81,6 +82,7 @@ def replay(
 
     Args:
       data_dir: Where the photos are now; None: where they were then.
+      environment_dir: The folder that the environment names, which drawn garments leave alone.
       tolerance: Largest absolute difference that counts as none.
       repair: Where all agrees, make missing and damaged artifacts of the run again; a damaged
         one is kept below broken/.
@@ -92,9 +94,10 @@ def replay(
     """
     record, recorded = _read(store, run_id)
     refs = recorded.refs(cache_dir)
+    if recorded.record.photos != "drawn":
+        data_dir = data_dir or environment_dir
     _compute_features(recorded, refs, worker, cache_dir=cache_dir, data_dir=data_dir, tell=tell)
-    with TemporaryDirectory(prefix="fashion-tuning-", ignore_cleanup_errors=True) as folder:
-        scratch = Path(folder)
+    with scratch_folder() as scratch:
         tell(f"trial {record.trial} of {recorded.record.experiment}: training it again")
         results, failure = _train(worker, recorded, record, refs, scratch)
         comparisons = _compare(store, record, results, failure, labels=refs["validation"].labels())
@@ -200,7 +203,7 @@ def _compare(
     ]
     comparisons += _compare_curves(store, record, results)
     try:
-        kept, _ = read_predictions(store, record.run_id)
+        kept, _ = read_predictions(store, record)
     except StoreError:
         return tuple(comparisons)  # damaged: `check` names it, and the metrics decide
     ours = probabilities.swapaxes(0, 1)

@@ -16,9 +16,16 @@ from fashion_tuning.study.differences import differences
 from fashion_tuning.study.events import FeaturesProgress, Notice, Report
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs
-from fashion_tuning.study.ownership import owned
+from fashion_tuning.study.ownership import is_free, owned
 from fashion_tuning.study.plan import estimate_cost, make_plan, require_disk
-from fashion_tuning.tracking.records import StudyRecord, TrialRecord, current_study, find_studies, read_attempts
+from fashion_tuning.tracking.records import (
+    StudyRecord,
+    TrialRecord,
+    current_study,
+    find_left,
+    find_studies,
+    read_attempts,
+)
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import StudyRun
 from fashion_tuning.tracking.trial_run import close_as_killed
@@ -47,7 +54,7 @@ def tune(
       DataError, DiskError, StoreError: As their names say; what was recorded stays.
     """
     origin = inputs.origin
-    with owned(inputs, store):
+    with owned(store, inputs.experiment, inputs.study.digest, cache_dir=inputs.cache_dir):
         known = find_studies(store, inputs.experiment)
         same = current_study(known, inputs.study.digest)
         resumed = same is not None and not fresh
@@ -60,7 +67,7 @@ def tune(
             run = StudyRun.begin(store, inputs.experiment, origin, generation=generation)
         with _closing(run):
             run.start(origin)
-            _close_left(store, [study for study in known if study.run_id != run.run_id])
+            _close_left(store, inputs, run.record)
             attempts = _attempts(store, run.record) if resumed else []
             agenda = Agenda(
                 inputs.card,
@@ -98,11 +105,15 @@ def tune(
         return run.record
 
 
-def _close_left(store: Store, known: list[StudyRecord]) -> None:
-    """Closes the runs of studies that a killed process has left RUNNING, those of earlier cards too."""
-    for study in known:
-        if study.status == "RUNNING" and not study.runs:
-            _attempts(store, study)
+def _close_left(store: Store, inputs: StudyInputs, own: StudyRecord) -> None:
+    """Closes what was left RUNNING by processes that are gone: of earlier cards and generations too."""
+    left = find_left(store, inputs.experiment)
+    for study in find_studies(store, inputs.experiment):
+        if study.run_id == own.run_id or not (left.get(study.run_id) or study.status == "RUNNING"):
+            continue
+        if study.digest == own.digest or is_free(store, study, cache_dir=inputs.cache_dir):
+            for run_id in left.get(study.run_id, ()):
+                close_as_killed(store, run_id)
             close_as_killed(store, study.run_id)
 
 
@@ -120,6 +131,7 @@ def _closing(run: StudyRun) -> Iterator[None]:
     """Ends the study's run as what became of it: FINISHED, KILLED by a signal, or FAILED."""
     try:
         yield
+        _end(run, "FINISHED")
     except BaseException as error:
         if isinstance(error, StudyOwnedError):
             run.leave()
@@ -128,9 +140,15 @@ def _closing(run: StudyRun) -> Iterator[None]:
             run.store.hurry()
         # Where the store is what failed, it can't be told; the next start goes on all the same.
         with suppress(StoreError, DiskError):
-            run.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            _end(run, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
-    run.end("FINISHED")
+
+
+def _end(run: StudyRun, status: str) -> None:
+    """Ends the study's run, after those of trials that were cut short where nobody had a hold of them."""
+    for run_id in find_left(run.store, run.record.experiment).get(run.run_id, ()):
+        close_as_killed(run.store, run_id)
+    run.end(status)
 
 
 def _compute_features(

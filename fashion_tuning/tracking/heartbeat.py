@@ -22,7 +22,7 @@ class Heartbeat:
     """
 
     def __init__(self, store: Store, run_id: str, owner: Owner) -> None:
-        self._store = store
+        self._store = store.beside()
         self._run_id = run_id
         self._owner = owner
         self._stopped = threading.Event()

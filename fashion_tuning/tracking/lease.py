@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 from mlflow.entities import RunTag
+from mlflow.tracking import MlflowClient
 
 from fashion_tuning.errors import StudyOwnedError
 from fashion_tuning.fail_points import passed
@@ -21,6 +22,7 @@ from fashion_tuning.wording import duration
 OWNER = "fashion.owner"
 HEARTBEAT_SECONDS = 10.0
 LEASE_SECONDS = 60.0  # without a heartbeat, an owner on another machine is taken for gone
+GONE_SECONDS = 900.0  # longer than any store is waited for
 SETTLING_SECONDS = 2.0  # a rival's name, written at the same moment, shows by then
 
 
@@ -49,11 +51,19 @@ class Owner:
     @property
     def lives(self) -> bool:
         """Whether it has to be taken for alive: seen where it is of this place, else by its heartbeat."""
+        return self._lives(LEASE_SECONDS)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing speaks for its being alive, not even a clock that is wrong or a store that was away."""
+        return not self._lives(GONE_SECONDS)
+
+    def _lives(self, seconds: float) -> bool:
         if not self.beat:
             return False
         if self.place == _place():
             return _runs(self.pid, self.started)
-        return time.time() - self.beat < LEASE_SECONDS
+        return time.time() - self.beat < seconds
 
     def error(self, study: str) -> StudyOwnedError:
         """What to raise for `study` when this one owns it."""
@@ -101,16 +111,16 @@ def claim(store: Store, run_id: str, owner: Owner, *, study: str) -> None:
     passed("lease")
     if store.folder is None:
         time.sleep(SETTLING_SECONDS)
-        require(store, run_id, owner, study=study)
+        store.call(lambda client: require(client, run_id, owner, study=study))
 
 
-def require(store: Store, run_id: str, owner: Owner, *, study: str) -> None:
+def require(client: MlflowClient, run_id: str, owner: Owner, *, study: str) -> None:
     """Makes sure that the study run is still `owner`'s.
 
     Raises:
       StudyOwnedError: Another one has taken it.
     """
-    held = read_owner(store, run_id)
+    held = parse_owner(client.get_run(run_id).data.tags.get(OWNER))
     if held is None or held.token != owner.token:
         raise (held or owner).error(study)
 
@@ -122,9 +132,15 @@ def renew(store: Store, run_id: str, owner: Owner, *, patience: float | None = N
 
 
 def release(store: Store, run_id: str, owner: Owner) -> None:
-    """Lets go of a study run: the next one need not wait."""
+    """Lets go of a study run, if it is `owner`'s: the next one need not wait."""
     tag = RunTag(OWNER, as_tag(replace(owner, beat=0.0)))
-    store.call(lambda client: client.log_batch(run_id, tags=[tag]))
+
+    def operation(client: MlflowClient) -> None:
+        held = parse_owner(client.get_run(run_id).data.tags.get(OWNER))
+        if held is not None and held.token == owner.token:
+            client.log_batch(run_id, tags=[tag])
+
+    store.call(operation)
 
 
 def _watch(store: Store, run_id: str, held: Owner, *, study: str) -> None:

@@ -1,5 +1,7 @@
 """Waiting for a tracking store that is locked, away or overloaded, and being interrupted meanwhile."""
 
+from __future__ import annotations
+
 import threading
 import time
 import warnings
@@ -76,11 +78,16 @@ class Patience:
             if passes(error) and patience == self.seconds:
                 self.seconds = 0.0  # closing what is open must not take as long again
             raise explained(error, uri=self._uri, waited=time.monotonic() - started) from error
-        if tried:
-            self.seconds_waited += time.monotonic() - started
+        took = time.monotonic() - started
+        if tried or took >= _QUIET:  # SQLite and a server's client wait for some time by themselves
+            self.seconds_waited += took
         if told:
-            self._tell(f"the tracking store answers again after {duration(time.monotonic() - started)}")
+            self._tell(f"the tracking store answers again after {duration(took)}")
         return result
+
+    def beside(self) -> Patience:
+        """The same patience for another thread, whose exchanges don't wait for this one's."""
+        return Patience(self._uri, seconds=self.seconds, tell=self._tell)
 
     def _once(self, operation: Callable[[], T]) -> T:
         future: Future[T] = Future()

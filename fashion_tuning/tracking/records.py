@@ -5,14 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
-from zipfile import BadZipFile
 
 import numpy as np
 from mlflow.entities import Run
 
 from fashion_tuning.errors import StoreError
+from fashion_tuning.files import scratch_folder
 from fashion_tuning.tracking.lease import OWNER, Owner, parse_owner
 from fashion_tuning.tracking.store import Store
 
@@ -128,21 +127,16 @@ def current_study(studies: Iterable[StudyRecord], digest: str) -> StudyRecord | 
 
 def read_study(store: Store, run_id: str) -> StudyRecord | None:
     """The study of that run id, None where no study has it."""
-    try:
-        run = store.call(lambda client: client.get_run(run_id))
-        experiment = store.call(lambda client: client.get_experiment(run.info.experiment_id)).name
-    except StoreError:
+    run = store.get_run(run_id)
+    if run is None or run.data.tags.get(KIND) != "study":
         return None
-    return _study(run, experiment) if run.data.tags.get(KIND) == "study" else None
+    return _study(run, store.call(lambda client: client.get_experiment(run.info.experiment_id)).name)
 
 
 def read_trial(store: Store, run_id: str) -> tuple[TrialRecord, StudyRecord] | None:
     """The attempt of that run id and its study, None where no trial has it."""
-    try:
-        run = store.call(lambda client: client.get_run(run_id))
-    except StoreError:
-        return None
-    if run.data.tags.get(KIND) != "trial":
+    run = store.get_run(run_id)
+    if run is None or run.data.tags.get(KIND) != "trial":
         return None
     study = read_study(store, run.data.tags[PARENT])
     return (_trial(run), study) if study else None
@@ -152,6 +146,15 @@ def read_origin(store: Store, run_id: str) -> dict[str, str]:
     """Machine and library versions of a study run, by name."""
     tags = store.call(lambda client: client.get_run(run_id)).data.tags
     return {**json.loads(tags.get(MACHINE, "{}")), **json.loads(tags.get(VERSIONS, "{}"))}
+
+
+def find_left(store: Store, experiment: str) -> dict[str, list[str]]:
+    """Trials' runs that are RUNNING, by the id of their study's run: of those at work, and of those cut short."""
+    experiment_id = store.experiment_id(experiment)
+    found: dict[str, list[str]] = {}
+    for run in store.search(experiment_id, f"tags.`{KIND}` = 'trial' and status = 'RUNNING'") if experiment_id else ():
+        found.setdefault(run.data.tags[PARENT], []).append(run.info.run_id)
+    return found
 
 
 def read_attempts(store: Store, study: StudyRecord) -> list[TrialRecord]:
@@ -173,24 +176,24 @@ def latest_attempts(attempts: Iterable[TrialRecord]) -> list[TrialRecord]:
     return [chosen[trial] for trial in sorted(chosen)]
 
 
-def read_predictions(store: Store, run_id: str) -> tuple[np.ndarray, np.ndarray]:
-    """Kept validation probabilities, (seeds, epochs, images, classes) float32, and the (images,) labels.
+def read_predictions(store: Store, record: TrialRecord) -> tuple[np.ndarray, np.ndarray]:
+    """Of a trial the kept validation probabilities, (seeds, epochs, images, classes) float32, and the (images,) labels.
 
     Raises:
       StoreError: The artifacts are missing or can't be read.
     """
-    with artifacts(store, run_id) as folder:
-        num_seeds = sum(1 for _ in (folder / "predictions").glob("seed_*.npz"))
+    with artifacts(store, record.run_id) as folder:
         seeds, labels = [], np.empty(0)
         try:
-            for number in range(1, 1 + num_seeds):
+            for number in range(1, 1 + int(record.parameters["seeds"])):
                 probabilities, labels = load_predictions(folder / "predictions" / f"seed_{number}.npz")
                 seeds.append(probabilities)
             return np.stack(seeds), labels
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
+        except Exception as error:  # zipfile, zlib and numpy each meet damage in their own way
+            reason = str(error) or type(error).__name__
             raise StoreError(
-                f"the predictions of run {run_id} in {folder} can't be read: {error}",
-                action=f"fashion-tuning replay {run_id} --repair makes them again",
+                f"the predictions of run {record.run_id} in {folder} can't be read: {reason}",
+                action=f"fashion-tuning replay {record.run_id} --repair makes them again",
             ) from error
 
 
@@ -198,7 +201,7 @@ def load_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """One seed's kept probabilities, (epochs, images, classes) float32, and the (images,) labels.
 
     Raises:
-      OSError, ValueError, KeyError, BadZipFile: It is missing or damaged.
+      Exception: It is missing or damaged; zipfile, zlib and numpy each meet that in their own way.
     """
     with np.load(path) as kept:
         return kept["probabilities"], kept["labels"]
@@ -215,9 +218,9 @@ def artifacts(store: Store, run_id: str) -> Iterator[Path]:
     if uri.scheme in ("", "file"):
         yield Path(unquote(uri.path))
         return
-    with TemporaryDirectory(prefix="fashion-tuning-") as folder:
-        store.call(lambda client: client.download_artifacts(run_id, "", folder))
-        yield Path(folder)
+    with scratch_folder() as folder:
+        store.download(run_id, folder)
+        yield folder
 
 
 def read_source(store: Store, run_id: str) -> str:

@@ -1,12 +1,15 @@
 """The MLflow tracking store: which one, made once, and asked with patience."""
 
+from __future__ import annotations
+
 import logging
 import os
 import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
+from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -28,7 +31,7 @@ from mlflow.tracking import MlflowClient
 
 from fashion_tuning.errors import StoreError, UsageError
 from fashion_tuning.fail_points import passed
-from fashion_tuning.files import disk_errors, replacing
+from fashion_tuning.files import SCRATCH, disk_errors, replacing
 from fashion_tuning.tracking.failures import FAILURES, ArtifactError
 from fashion_tuning.tracking.patience import Patience
 
@@ -117,12 +120,19 @@ class Store:
         self._patience.hurry()
 
     def create_run(
-        self, experiment_id: str, *, name: str, tags: Mapping[str, str], start_time: int | None = None
+        self,
+        experiment_id: str,
+        *,
+        name: str,
+        tags: Mapping[str, str],
+        start_time: int | None = None,
+        guard: Callable[[MlflowClient], None] = lambda _: None,
     ) -> str:
         """Makes a run, once even where the answer of the first try is lost; its id.
 
         Args:
           start_time: Milliseconds since 1970; now by default.
+          guard: Called before each try; what it raises is passed on, and no run is made.
         """
         started = int(time.time() * 1000) if start_time is None else start_time
         tries = 0
@@ -130,6 +140,7 @@ class Store:
         def operation(client: MlflowClient) -> str:
             nonlocal tries
             tries += 1
+            guard(client)
             if tries > 1:
                 query = f"attributes.start_time = {started} and attributes.run_name = '{name}'"
                 for run in client.search_runs([experiment_id], query):
@@ -147,18 +158,51 @@ class Store:
         """
 
         def operation(client: MlflowClient) -> None:
-            try:
+            with nullcontext() if self.folder else _worded_artifact_errors():
                 client.log_artifact(run_id, str(path), folder or None)
-            except FAILURES:
-                raise
-            except Exception as error:
-                # S3, Azure and the others each have exceptions of their own.
-                if self.folder:
-                    raise
-                raise ArtifactError(f"{type(error).__name__}: {error}") from error
 
         with disk_errors(path, instead=ELSEWHERE):
             self.call(operation)
+
+    def download(self, run_id: str, folder: Path) -> None:
+        """Copies all artifacts of a run into a folder.
+
+        Raises:
+          StoreError: They can't be had.
+          DiskError: The folder can't be written.
+        """
+
+        def operation(client: MlflowClient) -> None:
+            with _worded_artifact_errors():
+                client.download_artifacts(run_id, "", str(folder))
+
+        with disk_errors(folder, instead=SCRATCH):
+            self.call(operation)
+
+    def get_run(self, run_id: str) -> Run | None:
+        """The run of that id, None where there is none; read-only.
+
+        Raises:
+          StoreError: The store can't be read.
+        """
+
+        def operation(client: MlflowClient) -> Run | None:
+            try:
+                return client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+
+        return self.call(operation)
+
+    def beside(self) -> Store:
+        """This store for another thread: where it is a server, neither waits for the other's exchanges."""
+        if self.folder is not None:
+            return self  # SQLite has one writer
+        other = copy(self)
+        other._patience = self._patience.beside()
+        return other
 
     def search(self, experiment_id: str, query: str) -> list[Run]:
         """All active runs of an experiment that a query finds; read-only."""
@@ -217,11 +261,23 @@ class Store:
         return [experiment.name for experiment in found]
 
 
+@contextmanager
+def _worded_artifact_errors() -> Iterator[None]:
+    """S3, Azure and the others each have exceptions of their own; a local disk's stay as they are."""
+    try:
+        yield
+    except (*FAILURES, OSError):
+        raise
+    except Exception as error:
+        raise ArtifactError(f"{type(error).__name__}: {error}") from error
+
+
 def resolve_uri(uri: str | None) -> str:
     """The tracking URI that is meant, absolute: a relative one would depend on who reads it when."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE}"
-    if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
-        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
+    if uri.startswith("sqlite:///"):
+        # One file, one name: locks are named by it.
+        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).resolve()}"
     if "://" not in uri or urlsplit(uri).scheme == "file":
         raise StoreError(
             f"tracking URI {uri!r} is a folder",
@@ -257,10 +313,20 @@ def _alone(folder: Path | None) -> Iterator[None]:
 
 def _copied(path: Path, folder: Path) -> str:
     """URI of a copy of a local database and of what is not yet merged into it; for reading alone."""
-    for name in (path.name, f"{path.name}-wal"):
-        with suppress(FileNotFoundError):
-            shutil.copyfile(path.parent / name, folder / name)
-    return f"sqlite:///{folder / path.name}"
+    target = folder / path.name
+    try:
+        # A writer may be at work beside it.
+        with (
+            closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(target)) as copied,
+        ):
+            source.backup(copied)
+    except sqlite3.Error:  # nobody can write there, on a read-only disk
+        target.unlink(missing_ok=True)
+        for name in (path.name, f"{path.name}-wal"):
+            with suppress(FileNotFoundError):
+                shutil.copyfile(path.parent / name, folder / name)
+    return f"sqlite:///{target}"
 
 
 def _make_database(path: Path) -> None:

@@ -1,18 +1,19 @@
 """Writing a study run: what it is, what it stands on, who works on it, how far it has come."""
 
 import json
-import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from fashion_tuning.config import Study
+from fashion_tuning.errors import FashionTuningError
 from fashion_tuning.fail_points import passed
-from fashion_tuning.files import write_text
+from fashion_tuning.files import scratch_folder, write_text
 from fashion_tuning.tracking import lease, records
 from fashion_tuning.tracking.heartbeat import Heartbeat
 from fashion_tuning.tracking.lease import Owner
@@ -66,6 +67,7 @@ class StudyRun:
         self.dataset = dataset
         self._owner = owner
         self._heartbeat: Heartbeat | None = None
+        self._is_new = False
 
     @property
     def run_id(self) -> str:
@@ -76,7 +78,6 @@ class StudyRun:
         """Makes the study run with its tags.
 
         Raises:
-          StudyOwnedError: Another machine begins the same study at the same moment.
           StoreError: The store refuses.
         """
         study, owner = origin.study, Owner.here()
@@ -111,8 +112,7 @@ class StudyRun:
             owner=owner,
         )
         run = cls(store, experiment_id, record, origin.dataset, owner)
-        if store.folder is None:
-            run._yield_to_earlier()
+        run._is_new = True
         return run
 
     @classmethod
@@ -126,34 +126,52 @@ class StudyRun:
         owner = Owner.here()
         experiment_id = store.make_experiment(record.experiment, description="")
         run = cls(store, experiment_id, record, dataset, owner)
-        lease.claim(store, record.run_id, owner, study=run._name)
-        store.call(lambda client: client.update_run(record.run_id, status="RUNNING"))
+        try:
+            lease.claim(store, record.run_id, owner, study=run._name)
+            store.call(lambda client: client.update_run(record.run_id, status="RUNNING"))
+        except KeyboardInterrupt:
+            store.hurry()
+            with suppress(FashionTuningError):
+                lease.release(store, record.run_id, owner)
+            raise
         return run
 
     def start(self, origin: Origin) -> None:
         """Writes what the run does not hold yet of its origin, and begins its heartbeat.
 
         Raises:
+          StudyOwnedError: Another machine has begun the same study at the same moment.
           StoreError: The store refuses.
           DiskError: The artifact folder can't be written.
         """
+        if self._is_new and self.store.folder is None:
+            self._yield_to_earlier()
         if not self.record.described:
             self._describe(origin)
         self._heartbeat = Heartbeat(self.store, self.run_id, self._owner)
 
-    def require_owned(self) -> None:
-        """Makes sure that no other machine has taken the study.
+    def guard(self, client: MlflowClient) -> None:
+        """Begins an exchange that must not come through once another machine has taken the study.
 
         Raises:
           StudyOwnedError: One has.
         """
-        lease.require(self.store, self.run_id, self._owner, study=self._name)
+        lease.require(client, self.run_id, self._owner, study=self._name)
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
-        """Writes the study's own metrics; `step` is how many trials have ended."""
+        """Writes the study's own metrics; `step` is how many trials have ended.
+
+        Raises:
+          StudyOwnedError: Another machine has taken the study.
+        """
         now = int(time.time() * 1000)
         entries = [Metric(name, float(value), now, step) for name, value in metrics.items()]
-        self.store.call(lambda client: client.log_batch(self.run_id, metrics=entries))
+
+        def operation(client: MlflowClient) -> None:
+            self.guard(client)
+            client.log_batch(self.run_id, metrics=entries)
+
+        self.store.call(operation)
 
     def metrics(self) -> dict[str, float]:
         """What `log` wrote last, by name."""
@@ -212,9 +230,9 @@ class StudyRun:
             "manifest.csv": origin.manifest_csv,
             "environment.txt": environment_lock(),
         }
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             for name, text in files.items():
-                path = Path(folder) / name
+                path = folder / name
                 write_text(path, text)
                 self.store.upload(self.run_id, path)
                 passed("study artifact")

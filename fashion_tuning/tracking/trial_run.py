@@ -8,7 +8,6 @@ KILLED, and its trial runs again in a run of its own; ARCHITECTURE.md goes throu
 
 import json
 import math
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.tracking import MlflowClient
 
 from fashion_tuning.fail_points import passed
-from fashion_tuning.files import disk_errors, sync_folder
+from fashion_tuning.files import SCRATCH, disk_errors, scratch_folder, sync_folder
 from fashion_tuning.tracking import records
 from fashion_tuning.tracking.store import ELSEWHERE, Store
 from fashion_tuning.tracking.study_run import StudyRun
@@ -43,6 +43,7 @@ class TrialRun:
           params: Shown as MLflow parameters.
 
         Raises:
+          StudyOwnedError: Another machine has taken the study.
           StoreError: The store refuses.
         """
         tags = {
@@ -64,7 +65,7 @@ class TrialRun:
         if record.published_val_accuracy is not None:
             tags[records.PUBLISHED] = repr(record.published_val_accuracy)
         store = study.store
-        run_id = store.create_run(study.experiment_id, name=run_name(record), tags=tags)
+        run_id = store.create_run(study.experiment_id, name=run_name(record), tags=tags, guard=study.guard)
         passed("trial run")
         entries = [Param(name, str(value)) for name, value in params.items()]
         store.call(lambda client: client.log_batch(run_id, params=entries))
@@ -96,9 +97,9 @@ class TrialRun:
 
         The (images,) labels go into each file, so that it can be scored by itself.
         """
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             for seed in range(probabilities.shape[1]):
-                path = Path(folder) / f"seed_{seed + 1}.npz"
+                path = folder / f"seed_{seed + 1}.npz"
                 save_predictions(path, probabilities[:, seed], labels)
                 self._store.upload(self.record.run_id, path, "predictions")
                 passed("predictions")
@@ -110,14 +111,12 @@ class TrialRun:
           ValueError: A value is not finite; such a trial has failed.
           StudyOwnedError: Another machine has taken the study; the trial does not count.
         """
-        run_id = self.record.run_id
         self._sync_artifacts()
         self._log(best, step=int(best["epochs_run"]))
         passed("best values")
-        self._study.require_owned()
         self._tag({records.TELL: str(tell)})
         passed("told")
-        self._store.call(lambda client: client.set_terminated(run_id, "FINISHED"))
+        self._terminate("FINISHED")
         passed("finished")
 
     def fail(self, error: str, message: str, *, tell: int | None) -> None:
@@ -129,11 +128,10 @@ class TrialRun:
         Raises:
           StudyOwnedError: Another machine has taken the study.
         """
-        self._study.require_owned()
         tags = {records.ERROR: error, records.ERROR_MESSAGE: message[:4000]}
         self._tag(tags if tell is None else {**tags, records.TELL: str(tell)})
         passed("error")
-        self._store.call(lambda client: client.set_terminated(self.record.run_id, "FAILED"))
+        self._terminate("FAILED")
         passed("failed")
 
     def kill(self) -> None:
@@ -148,8 +146,21 @@ class TrialRun:
         self._store.call(lambda client: client.log_batch(self.record.run_id, metrics=metrics))
 
     def _tag(self, tags: Mapping[str, str]) -> None:
+        """Writes tags that make the trial count, if the study is still this process's at that moment."""
         entries = [RunTag(name, value) for name, value in tags.items()]
-        self._store.call(lambda client: client.log_batch(self.record.run_id, tags=entries))
+
+        def operation(client: MlflowClient) -> None:
+            self._study.guard(client)
+            client.log_batch(self.record.run_id, tags=entries)
+
+        self._store.call(operation)
+
+    def _terminate(self, status: str) -> None:
+        def operation(client: MlflowClient) -> None:
+            self._study.guard(client)
+            client.set_terminated(self.record.run_id, status)
+
+        self._store.call(operation)
 
     def _sync_artifacts(self) -> None:
         """Before a run is FINISHED, its local artifacts are on the disk: a power loss must not take them."""
@@ -164,7 +175,7 @@ def save_predictions(path: Path, probabilities: np.ndarray, labels: np.ndarray) 
     Raises:
       DiskError: The disk refuses.
     """
-    with disk_errors(path):
+    with disk_errors(path, instead=SCRATCH):
         np.savez(path, probabilities=probabilities, labels=labels)
 
 

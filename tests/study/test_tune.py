@@ -348,7 +348,7 @@ def test_a_study_has_one_owner(
     """The case of an owner that has not made its study run yet; test_ownership.py has the others."""
     monkeypatch.setattr(ownership, "_NAMING_SECONDS", 1.0)
     inputs = inputs_of(make_card())
-    lock = ownership.lock_path(inputs, store)
+    lock = ownership.lock_path(store, inputs.experiment, inputs.study.digest, cache_dir=inputs.cache_dir)
     lock.parent.mkdir(parents=True)
     context = multiprocessing.get_context("spawn")
     held, done = context.Event(), context.Event()

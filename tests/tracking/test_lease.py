@@ -31,7 +31,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, str]:
 
 
 def elsewhere(**changes: object) -> Owner:
-    return replace(Owner.here(), host="elsewhere", **changes)  # type: ignore[arg-type]
+    return replace(Owner.here(), **{"host": "elsewhere", "place": "elsewhere", **changes})  # type: ignore[arg-type]
 
 
 def test_an_owner_survives_its_way_into_a_tag_and_back(run: tuple[Store, str]) -> None:
@@ -41,7 +41,7 @@ def test_an_owner_survives_its_way_into_a_tag_and_back(run: tuple[Store, str]) -
     assert held is not None
     assert replace(held, beat=owner.beat) == owner
     assert held.beat >= owner.beat
-    require(*run, owner, study=STUDY)
+    require(run[0].client, run[1], owner, study=STUDY)
 
 
 def test_a_living_owner_is_left_alone_and_named(run: tuple[Store, str]) -> None:
@@ -50,7 +50,7 @@ def test_a_living_owner_is_left_alone_and_named(run: tuple[Store, str]) -> None:
     with pytest.raises(StudyOwnedError, match=rf"study x is being run by process {os.getpid()} on elsewhere") as caught:
         claim(*run, Owner.here(), study=STUDY)
     assert caught.value.exit_code == 7
-    require(*run, owner, study=STUDY)
+    require(run[0].client, run[1], owner, study=STUDY)
 
 
 def test_a_released_study_is_taken_at_once(run: tuple[Store, str]) -> None:
@@ -58,14 +58,14 @@ def test_a_released_study_is_taken_at_once(run: tuple[Store, str]) -> None:
     renew(*run, owner)
     release(*run, owner)
     claim(*run, rival, study=STUDY)
-    require(*run, rival, study=STUDY)
+    require(run[0].client, run[1], rival, study=STUDY)
 
 
 def test_an_owner_of_this_machine_lives_as_long_as_its_process() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     import psutil
 
-    owner = Owner("x", platform.node(), process.pid, psutil.Process(process.pid).create_time(), beat=1.0)
+    owner = replace(Owner.here(), pid=process.pid, started=psutil.Process(process.pid).create_time(), beat=1.0)
     assert owner.lives  # however old its heartbeat: the machine may have slept
     assert not replace(owner, started=owner.started - 60).lives  # another process had that number
     process.communicate()
@@ -77,6 +77,26 @@ def test_an_owner_elsewhere_lives_by_its_heartbeat() -> None:
     assert not elsewhere(beat=time.time() - lease.LEASE_SECONDS - 1).lives
 
 
+def test_a_machine_of_the_same_name_is_another_machine() -> None:
+    """Its process numbers mean nothing here, nor do those of another container."""
+    twin = elsewhere(host=platform.node(), pid=2**22 + 1, beat=time.time())
+    assert twin.lives
+    assert not replace(twin, place=Owner.here().place).lives
+
+
+def test_only_a_long_silence_means_that_an_owner_is_gone() -> None:
+    assert not elsewhere(beat=time.time() - lease.LEASE_SECONDS - 1).is_gone  # its clock may be wrong
+    assert elsewhere(beat=time.time() - lease.GONE_SECONDS - 1).is_gone
+    assert elsewhere(beat=0.0).is_gone
+
+
+def test_only_the_owner_lets_go(run: tuple[Store, str]) -> None:
+    owner, rival = elsewhere(), Owner.here()
+    renew(*run, rival)
+    release(*run, owner)
+    require(run[0].client, run[1], rival, study=STUDY)
+
+
 def test_an_expired_lease_is_taken_over_and_its_owner_finds_out(run: tuple[Store, str]) -> None:
     store, run_id = run
     owner, rival = elsewhere(), Owner.here()
@@ -84,7 +104,7 @@ def test_an_expired_lease_is_taken_over_and_its_owner_finds_out(run: tuple[Store
     time.sleep(lease.LEASE_SECONDS)
     claim(*run, rival, study=STUDY)
     with pytest.raises(StudyOwnedError, match=f"process {os.getpid()} on {platform.node()}"):
-        require(store, run_id, owner, study=STUDY)
+        require(store.client, run_id, owner, study=STUDY)
 
 
 def test_a_heartbeat_seen_meanwhile_tells_a_slow_clock_from_a_dead_owner(run: tuple[Store, str]) -> None:
