@@ -1,4 +1,4 @@
-"""What every room's tests share: quiet libraries, and the real ImageNet weights once per session."""
+"""What every room's tests share: quiet libraries, the real ImageNet weights, and empty stores."""
 
 import os
 
@@ -6,6 +6,8 @@ import os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,20 @@ def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     (cache_dir / "weights").mkdir()
     (cache_dir / "weights" / wheel_file.name).symlink_to(wheel_file)
     return get_weights(cache_dir=cache_dir)
+
+
+@pytest.fixture(scope="session")
+def new_uri(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+    """A function that puts an empty store into a folder and gives its URI; making one takes MLflow some seconds."""
+    from fashion_tuning.tracking.store import Store
+
+    empty = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    Store(f"sqlite:///{empty}")
+
+    def make(folder: Path) -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in empty.parent.glob(f"{empty.name}*"):
+            shutil.copy(path, folder)
+        return f"sqlite:///{folder / empty.name}"
+
+    return make

@@ -203,7 +203,7 @@ def load_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       Exception: It is missing or damaged; zipfile, zlib and numpy each meet that in their own way.
     """
-    with np.load(path) as kept:
+    with path.open("rb") as file, np.load(file) as kept:
         return kept["probabilities"], kept["labels"]
 
 

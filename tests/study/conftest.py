@@ -1,19 +1,24 @@
 """A small study on real features: drawn garments at 71 px through the real Xception."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-from fashion_tuning.config import Card
+from small_card import BAYESIAN
+from study_process import outcome
+
+from fashion_tuning.config import Card, parse_card
 from fashion_tuning.data.drawn import draw_dataset
 from fashion_tuning.data.source import Dataset, open_dataset
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs
+from fashion_tuning.study.tune import tune
+from fashion_tuning.tracking.store import Store
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +49,19 @@ def worker() -> Iterator[Worker]:
     worker = Worker()
     yield worker
     worker.close()
+
+
+@pytest.fixture(scope="session")
+def twin(
+    tmp_path_factory: pytest.TempPathFactory,
+    new_uri: Callable[[Path], str],
+    small_dataset: Dataset,
+    feature_cache: Path,
+    weights: Weights,
+    worker: Worker,
+) -> list[dict]:
+    """The outcome of the small Bayesian study, which nothing has disturbed."""
+    uri = new_uri(tmp_path_factory.mktemp("twin"))
+    inputs = StudyInputs(parse_card(BAYESIAN, name="small"), BAYESIAN, small_dataset, weights, feature_cache)
+    tune(inputs, Store(uri), workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
+    return outcome(uri)

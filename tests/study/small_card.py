@@ -52,3 +52,7 @@ def make_card(tuner: str | None = None, settings: str = "max_trials = 5", **chan
     """The small card, read."""
     card = parse_card(make_card_text(tuner, settings), name="small.toml")
     return card.model_copy(update=changes) if changes else card
+
+
+# What the tests of crashes, outages and broken files run, and compare with its unbroken twin.
+BAYESIAN = make_card_text("bayesian", "max_trials = 4\nnum_initial_points = 2")

@@ -7,26 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_card import make_card_text
-from study_process import StudyProcess, assert_nothing_lost, outcome
+from small_card import BAYESIAN
+from study_process import StudyProcess, assert_nothing_lost
 
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.model import wheel
 from fashion_tuning.model.weights import Weights
 
 pytestmark = pytest.mark.timeout(900)
-
-CARD = make_card_text("bayesian", "max_trials = 4\nnum_initial_points = 2")
-
-
-@pytest.fixture(scope="module")
-def twin(tmp_path_factory: pytest.TempPathFactory, small_dataset: Dataset, weights: Weights) -> list[dict]:
-    """The outcome of the undisturbed study."""
-    folder = tmp_path_factory.mktemp("twin")
-    shutil.copytree(weights.path.parent, folder / "cache" / "weights", copy_function=os.link)
-    process = StudyProcess(folder, CARD, small_dataset.root, folder / "cache")
-    assert process.run() == 0
-    return outcome(process.uri)
 
 
 @pytest.fixture
@@ -36,7 +24,7 @@ def stopped(tmp_path: Path, small_dataset: Dataset, weights: Weights, wheel_file
     shutil.copytree(weights.path.parent, cache / "weights", copy_function=shutil.copy)
     (cache / "weights" / wheel.FILE_NAME).unlink(missing_ok=True)
     (cache / "weights" / wheel.FILE_NAME).symlink_to(wheel_file)
-    process = StudyProcess(tmp_path / "study", CARD, small_dataset.root, cache)
+    process = StudyProcess(tmp_path / "study", BAYESIAN, small_dataset.root, cache)
     assert process.run(kill_at="trial run:3") == -signal.SIGKILL
     return process
 
@@ -88,6 +76,7 @@ def test_every_kind_of_file_in_the_cache_is_mended(
     assert_nothing_lost(stopped.uri, twin)
 
 
+@pytest.mark.slow
 def test_a_damaged_shard_costs_that_shard(stopped: StudyProcess, twin: list[dict]) -> None:
     (path,) = stopped.cache.glob("features/*/train.npy")
     flip(path)

@@ -18,7 +18,7 @@ from small_card import make_card_text
 
 from fashion_tuning.config import Card, parse_card
 from fashion_tuning.study.check import Findings, check
-from fashion_tuning.study.events import EpochEnded, Event, TrialStarted
+from fashion_tuning.study.events import Event, TrialStarted
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs
 from fashion_tuning.study.tune import tune
@@ -62,9 +62,9 @@ class Study:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, small_dataset, weights, feature_cache, worker) -> Study:
+def finished(tmp_path_factory: pytest.TempPathFactory, new_uri, small_dataset, weights, feature_cache, worker) -> Study:
     folder = tmp_path_factory.mktemp("finished")
-    store = Store(f"sqlite:///{folder / 'mlflow.db'}")
+    store = Store(new_uri(folder))
     inputs = StudyInputs(parse_card(TEXT, name="card"), TEXT, small_dataset, weights, feature_cache)
     record = tune(inputs, store, workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
     shutil.copytree(folder / "mlruns", folder / "kept")
@@ -215,7 +215,7 @@ def log_an_epoch_twice(study: Study) -> None:
 
 
 def infinite_metric(study: Study) -> None:
-    study.client.log_metric(study.trial(2).info.run_id, "seconds", float("inf"))
+    study.client.log_metric(study.trial(2).info.run_id, "seconds", float("inf"), step=9)
 
 
 def change_parameter(study: Study) -> None:
@@ -373,17 +373,19 @@ EVERY = (
 )
 
 
-def test_a_study_with_every_kind_of_ending_is_sound(inputs_of: Inputs, tmp_path: Path, worker: Worker) -> None:
+def test_a_study_with_every_kind_of_ending_is_sound(
+    inputs_of: Inputs, tmp_path: Path, new_uri: Callable[[Path], str], worker: Worker
+) -> None:
     """Early stopping, a diverged trial, a dead worker, an interrupt, an extension, and two generations."""
     inputs = replace(inputs_of(parse_card(EVERY, name="card")), card_text=EVERY)
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = new_uri(tmp_path)
     deaths = []
 
     def disturb(event: Event) -> None:
         if isinstance(event, TrialStarted) and event.record.trial == 2 and not deaths:
             deaths.append(event.record.trial)
             os.kill(worker.pid, signal.SIGKILL)
-        if isinstance(event, EpochEnded) and event.record.trial == 5:
+        if isinstance(event, TrialStarted) and event.record.trial == 5:
             raise KeyboardInterrupt
 
     def run(max_trials: int, *, fresh: bool = False, report: Callable[[Event], None] = lambda _: None) -> StudyRecord:

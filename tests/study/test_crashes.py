@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from command_line import PROGRAM, clean_environment
-from small_card import make_card_text
+from small_card import BAYESIAN
 from study_process import StudyProcess, assert_nothing_lost, events, kill_program, outcome, worker_of
 
 from fashion_tuning.data.source import Dataset
@@ -23,8 +23,9 @@ from fashion_tuning.model.weights import Weights
 
 pytestmark = pytest.mark.timeout(1800)
 
-CARD = make_card_text("bayesian", "max_trials = 4\nnum_initial_points = 2")
-FAILING = CARD.replace("learning_rate = 0.0005", "learning_rate = 1e38").replace("max_value = 1e-2", "max_value = 1e38")
+FAILING = BAYESIAN.replace("learning_rate = 0.0005", "learning_rate = 1e38").replace(
+    "max_value = 1e-2", "max_value = 1e38"
+)
 
 Make = Callable[..., StudyProcess]
 
@@ -33,19 +34,13 @@ Make = Callable[..., StudyProcess]
 def study(tmp_path: Path, small_dataset: Dataset, weights: Weights) -> Make:
     """A function that makes a study ready to start, by default with weights in its cache and no features."""
 
-    def make(name: str, card: str = CARD, *, cache: Path | None = None) -> StudyProcess:
+    def make(name: str, card: str = BAYESIAN, *, cache: Path | None = None) -> StudyProcess:
         if cache is None:
             cache = tmp_path / name / "cache"
             shutil.copytree(weights.path.parent, cache / "weights", copy_function=os.link)
         return StudyProcess(tmp_path / name, card, small_dataset.root, cache)
 
     return make
-
-
-@pytest.fixture(scope="module")
-def twin(tmp_path_factory: pytest.TempPathFactory, small_dataset: Dataset, weights: Weights) -> list[dict]:
-    """The outcome of the unbroken study."""
-    return unbroken(tmp_path_factory.mktemp("twin"), CARD, small_dataset, weights)
 
 
 def unbroken(folder: Path, card: str, dataset: Dataset, weights: Weights, *arguments: str) -> list[dict]:
@@ -185,7 +180,7 @@ def test_five_random_kills_change_nothing(study: Make, twin: list[dict]) -> None
 def test_fifty_random_kills_change_nothing(
     study: Make, tmp_path: Path, small_dataset: Dataset, weights: Weights
 ) -> None:
-    expected = unbroken(tmp_path / "twin", CARD, small_dataset, weights, "--max-trials", "60")
+    expected = unbroken(tmp_path / "twin", BAYESIAN, small_dataset, weights, "--max-trials", "60")
     process = study("random")
     killer = Killer(process, "--max-trials", "60", seed=2)
     while killer.kills.total() < 50:

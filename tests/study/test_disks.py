@@ -9,15 +9,13 @@ from pathlib import Path
 
 import pytest
 from command_line import PROGRAM, clean_environment
-from small_card import make_card_text
+from small_card import BAYESIAN
 from study_process import StudyProcess
 
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.model.weights import Weights
 
 pytestmark = pytest.mark.timeout(900)
-
-CARD = make_card_text("bayesian", "max_trials = 4\nnum_initial_points = 2")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +71,7 @@ $TUNING tune card.toml --data $PHOTOS; echo "tune $?"
 def test_a_full_disk_below_the_store_is_6_and_the_next_start_goes_on(
     tmp_path: Path, small_dataset: Dataset, cache: Path
 ) -> None:
-    (tmp_path / "card.toml").write_text(CARD.replace("epochs = 2", "epochs = 40"))
+    (tmp_path / "card.toml").write_text(BAYESIAN.replace("epochs = 2", "epochs = 40"))
     settings = {"PHOTOS": str(small_dataset.root), "FASHION_TUNING_CACHE": str(cache)}
     told = in_small_disk(FULL, tmp_path, **settings)
     assert "tune 6" in told
@@ -89,7 +87,7 @@ def test_a_full_disk_below_the_store_is_6_and_the_next_start_goes_on(
 
 @pytest.mark.slow
 def test_a_read_only_store_is_6_and_still_read(tmp_path: Path, small_dataset: Dataset, cache: Path) -> None:
-    (tmp_path / "card.toml").write_text(CARD)
+    (tmp_path / "card.toml").write_text(BAYESIAN)
     settings = {"PHOTOS": str(small_dataset.root), "FASHION_TUNING_CACHE": str(cache)}
     told = in_small_disk(READ_ONLY, tmp_path, **settings)
     assert "leaderboard 0" in told
@@ -131,7 +129,7 @@ $TUNING check small > /dev/null; echo "check $?"
 def test_a_full_disk_below_the_cache_is_6_and_the_next_start_goes_on(
     tmp_path: Path, small_dataset: Dataset, cache: Path
 ) -> None:
-    (tmp_path / "card.toml").write_text(CARD)
+    (tmp_path / "card.toml").write_text(BAYESIAN)
     (tmp_path / "weights").symlink_to(cache / "weights")
     told = in_small_disk(FULL_CACHE, tmp_path, PHOTOS=str(small_dataset.root))
     assert "tune 6" in told
@@ -146,8 +144,8 @@ def test_a_full_disk_below_the_cache_is_6_and_the_next_start_goes_on(
 def test_a_read_only_cache_is_used_for_what_it_holds_and_is_6_for_the_rest(
     tmp_path: Path, small_dataset: Dataset, cache: Path
 ) -> None:
-    (tmp_path / "card.toml").write_text(CARD)
-    (tmp_path / "larger.toml").write_text(CARD.replace("image_size = 71", "image_size = 80"))
+    (tmp_path / "card.toml").write_text(BAYESIAN)
+    (tmp_path / "larger.toml").write_text(BAYESIAN.replace("image_size = 71", "image_size = 80"))
     (tmp_path / "weights").symlink_to(cache / "weights")
     told = in_small_disk(READ_ONLY_CACHE, tmp_path, PHOTOS=str(small_dataset.root))
     assert "same features 0" in told
@@ -160,7 +158,7 @@ def test_a_read_only_cache_is_used_for_what_it_holds_and_is_6_for_the_rest(
 
 
 def test_what_cannot_fit_is_6_before_anything_is_computed(tmp_path: Path, small_dataset: Dataset, cache: Path) -> None:
-    huge = CARD.replace("dense_units = 10\n", "dense_units = 100000\n").replace("[0, 10]", "[0, 10, 100000]")
+    huge = BAYESIAN.replace("dense_units = 10\n", "dense_units = 100000\n").replace("[0, 10]", "[0, 10, 100000]")
     card = huge.replace("epochs = 2\n", "epochs = 2000\n")
     process = StudyProcess(tmp_path, card, small_dataset.root, cache).start()
     _, errors = process.communicate(timeout=120)

@@ -10,15 +10,13 @@ from pathlib import Path
 
 import pytest
 from mlflow_server import MlflowServer
-from small_card import make_card_text
-from study_process import StudyProcess, assert_nothing_lost, events, outcome
+from small_card import BAYESIAN
+from study_process import StudyProcess, assert_nothing_lost, events
 
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.model.weights import Weights
 
 pytestmark = pytest.mark.timeout(900)
-
-CARD = make_card_text("bayesian", "max_trials = 4\nnum_initial_points = 2")
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +24,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory, weights: Weights) -> Path:
     cache = tmp_path_factory.mktemp("cache")
     shutil.copytree(weights.path.parent, cache / "weights", copy_function=os.link)
     return cache
-
-
-@pytest.fixture(scope="module")
-def twin(tmp_path_factory: pytest.TempPathFactory, small_dataset: Dataset, cache: Path) -> list[dict]:
-    """The outcome of the undisturbed study."""
-    process = StudyProcess(tmp_path_factory.mktemp("twin"), CARD, small_dataset.root, cache)
-    assert process.run() == 0
-    return outcome(process.uri)
 
 
 def wait_for_trial(process: subprocess.Popen[str], trial: int) -> None:
@@ -55,7 +45,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
 def test_a_locked_database_is_waited_for(
     seconds: float, tmp_path: Path, small_dataset: Dataset, cache: Path, twin: list[dict]
 ) -> None:
-    study = StudyProcess(tmp_path, CARD, small_dataset.root, cache)
+    study = StudyProcess(tmp_path, BAYESIAN, small_dataset.root, cache)
     process = study.start()
     wait_for_trial(process, 2)
     with closing(sqlite3.connect(tmp_path / "mlflow.db", timeout=60, isolation_level=None)) as writer:
@@ -74,7 +64,7 @@ def test_a_server_that_comes_back_is_waited_for(
     seconds: float, tmp_path: Path, small_dataset: Dataset, cache: Path, twin: list[dict]
 ) -> None:
     with MlflowServer(tmp_path / "server") as server:
-        study = StudyProcess(tmp_path, CARD, small_dataset.root, cache, store=server.uri)
+        study = StudyProcess(tmp_path, BAYESIAN, small_dataset.root, cache, store=server.uri)
         process = study.start()
         wait_for_trial(process, 2)
         server.stop()
@@ -91,7 +81,7 @@ def test_a_server_that_stays_away_is_5_and_the_next_start_goes_on(
     tmp_path: Path, small_dataset: Dataset, cache: Path, twin: list[dict]
 ) -> None:
     with MlflowServer(tmp_path / "server") as server:
-        study = StudyProcess(tmp_path, CARD, small_dataset.root, cache, store=server.uri)
+        study = StudyProcess(tmp_path, BAYESIAN, small_dataset.root, cache, store=server.uri)
         process = study.start("--store-timeout", "3")
         wait_for_trial(process, 2)
         server.stop()

@@ -31,9 +31,12 @@ from fashion_tuning.tracking.store import Store
 Inputs = Callable[[Card], StudyInputs]
 
 
+NewUri = Callable[[Path], str]
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+def store(tmp_path: Path, new_uri: NewUri) -> Store:
+    return Store(new_uri(tmp_path))
 
 
 def run(
@@ -159,19 +162,19 @@ def test_only_train_and_validation_are_computed(inputs_of: Inputs, store: Store,
     [
         # Replay of all four is also tested without training, in test_search.py.
         pytest.param("random", "max_trials = 5", marks=pytest.mark.slow),
-        ("bayesian", "max_trials = 5\nnum_initial_points = 2"),
+        pytest.param("bayesian", "max_trials = 5\nnum_initial_points = 2", marks=pytest.mark.slow),
         pytest.param("grid", "max_trials = 5", marks=pytest.mark.slow),
         ("hyperband", "factor = 2\nmax_trials = 6"),
     ],
 )
 def test_an_interrupted_study_goes_on_as_if_unbroken(
-    tuner: str, settings: str, inputs_of: Inputs, tmp_path: Path, worker: Worker
+    tuner: str, settings: str, inputs_of: Inputs, tmp_path: Path, worker: Worker, new_uri: NewUri
 ) -> None:
     inputs = inputs_of(make_card(tuner, settings))
-    unbroken = Store(f"sqlite:///{tmp_path / 'unbroken' / 'mlflow.db'}")
+    unbroken = Store(new_uri(tmp_path / "unbroken"))
     expected = outcome(unbroken, run(inputs, unbroken, worker))
 
-    broken = Store(f"sqlite:///{tmp_path / 'broken' / 'mlflow.db'}")
+    broken = Store(new_uri(tmp_path / "broken"))
     with pytest.raises(KeyboardInterrupt):
         run(inputs, broken, worker, report=Interrupt(4))
     study = run(inputs, broken, worker)
@@ -267,9 +270,11 @@ class KillWorker:
             os.kill(self.worker.pid, signal.SIGKILL)
 
 
-def test_a_trial_whose_worker_dies_runs_again(inputs_of: Inputs, store: Store, worker: Worker, tmp_path: Path) -> None:
+def test_a_trial_whose_worker_dies_runs_again(
+    inputs_of: Inputs, store: Store, worker: Worker, tmp_path: Path, new_uri: NewUri
+) -> None:
     inputs = inputs_of(make_card())
-    unbroken = Store(f"sqlite:///{tmp_path / 'unbroken' / 'mlflow.db'}")
+    unbroken = Store(new_uri(tmp_path / "unbroken"))
     expected = outcome(unbroken, run(inputs, unbroken, worker))
     kill = KillWorker(worker, times=2)
     study = run(inputs, store, worker, report=kill)
@@ -302,24 +307,28 @@ def test_a_trial_fails_with_the_third_death_even_over_several_starts(
     assert "SIGKILL" in runs[3].data.tags["fashion.error_message"]
 
 
+@pytest.mark.slow
 def test_a_trial_that_takes_too_long_is_stopped(inputs_of: Inputs, store: Store, worker: Worker) -> None:
     card = make_card()
     slow = card.configurations[0].model_copy(update={"epochs": 100_000})
-    training = card.training.model_copy(update={"max_seconds": 12.0})
+    training = card.training.model_copy(update={"max_seconds": 30.0})
     card = card.model_copy(update={"configurations": (slow, card.configurations[1]), "training": training})
     study = run(inputs_of(card), store, worker, report=KillWorker(worker, times=2))
     runs = trial_runs(store, study)
     assert [one.info.status for one in runs] == ["FAILED", "FAILED", "FAILED", "FINISHED"]
     assert [one.data.tags.get("fashion.error") for one in runs] == ["worker_died", "worker_died", "time_limit", None]
-    assert "12 s" in runs[2].data.tags["fashion.error_message"]
+    assert "30 s" in runs[2].data.tags["fashion.error_message"]
     board = leaderboard(store, study)
     assert [record.error for record in board.failed] == ["time_limit"]
 
 
-def test_two_workers_give_each_trial_the_same_numbers(inputs_of: Inputs, tmp_path: Path, worker: Worker) -> None:
+@pytest.mark.slow
+def test_two_workers_give_each_trial_the_same_numbers(
+    inputs_of: Inputs, tmp_path: Path, worker: Worker, new_uri: NewUri
+) -> None:
     inputs = inputs_of(make_card())
-    one = Store(f"sqlite:///{tmp_path / 'one' / 'mlflow.db'}")
-    two = Store(f"sqlite:///{tmp_path / 'two' / 'mlflow.db'}")
+    one = Store(new_uri(tmp_path / "one"))
+    two = Store(new_uri(tmp_path / "two"))
     expected = outcome(one, run(inputs, one, worker))
     second = Worker()
     try:

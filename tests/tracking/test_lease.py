@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +21,12 @@ STUDY = "study x"
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, str]:
+def run(new_uri: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, str]:
     """A run in a store that counts as one that several machines reach, with short times."""
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.4)
     monkeypatch.setattr(lease, "SETTLING_SECONDS", 0.2)
     monkeypatch.setattr(lease, "LEASE_SECONDS", 2.0)
-    store = Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    store = Store(new_uri(tmp_path))
     store.folder = None
     return store, store.create_run(store.make_experiment("one", description=""), name="study", tags={})
 

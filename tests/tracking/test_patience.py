@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -111,8 +112,8 @@ def test_in_a_hurry_nothing_is_waited_for() -> None:
     assert time.monotonic() - started < 1.5
 
 
-def test_a_run_is_made_once_though_its_first_answer_is_lost(tmp_path: Path) -> None:
-    store = Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+def test_a_run_is_made_once_though_its_first_answer_is_lost(tmp_path: Path, new_uri: Callable[[Path], str]) -> None:
+    store = Store(new_uri(tmp_path))
     experiment = store.make_experiment("one", description="")
     create, made = store.client.create_run, []
 
@@ -132,8 +133,8 @@ def test_a_run_is_made_once_though_its_first_answer_is_lost(tmp_path: Path) -> N
     assert len(made) == 1
 
 
-def test_a_reader_and_a_writer_do_not_wait_for_each_other(tmp_path: Path) -> None:
-    store = Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+def test_a_reader_and_a_writer_do_not_wait_for_each_other(tmp_path: Path, new_uri: Callable[[Path], str]) -> None:
+    store = Store(new_uri(tmp_path))
     store.make_experiment("one", description="")
     with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as writer:
         assert writer.execute("pragma journal_mode").fetchone() == ("wal",)
@@ -144,8 +145,8 @@ def test_a_reader_and_a_writer_do_not_wait_for_each_other(tmp_path: Path) -> Non
         writer.execute("rollback")
 
 
-def test_a_locked_store_is_written_to_once_it_is_free(tmp_path: Path) -> None:
-    store = Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+def test_a_locked_store_is_written_to_once_it_is_free(tmp_path: Path, new_uri: Callable[[Path], str]) -> None:
+    store = Store(new_uri(tmp_path))
     experiment = store.make_experiment("one", description="")
     writer = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None, check_same_thread=False)
     writer.execute("begin immediate")
