@@ -41,7 +41,7 @@ cache: $(READY) ## What the cache holds; ARGS=verify checks it, ARGS=prune remov
 	$(RUN) cache $(or $(ARGS),list)
 
 test: $(READY) ## The quick tests
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist worksteal $(ARGS)
 
 test-all: $(READY) ## All tests, the slow ones too
 	$(BIN)/python -m pytest $(ARGS)

@@ -292,7 +292,13 @@ def main() -> NoReturn:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are no news to a person
     with _interruptible():
-        sys.exit(_run())
+        code = _run()
+        if code == INTERRUPTED:
+            # What had to be closed is closed; Python's own end may take longer than a person waits.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    sys.exit(code)
 
 
 def _run() -> int:
@@ -305,7 +311,6 @@ def _run() -> int:
     except FashionTuningError as error:
         return _complain(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        signal.signal(signal.SIGALRM, lambda *_: os._exit(INTERRUPTED))
         return _complain(_how_to_go_on(), INTERRUPTED)
     except typer.TyperException as error:
         text = error.format_message()

@@ -52,7 +52,13 @@ def test_the_default_study() -> None:
     card = load_card(MAIN)
     assert card.search is not None
     assert (card.search.tuner, card.search.max_trials, card.search.alpha) == ("bayesian", 20, None)
-    assert card.training.model_dump() == {"epochs": 10, "seeds": 3, "batch_size": 32, "patience": None}
+    assert card.training.model_dump() == {
+        "epochs": 10,
+        "seeds": 3,
+        "batch_size": 32,
+        "patience": None,
+        "max_seconds": None,
+    }
     assert (card.images.image_size, card.images.interpolation, card.seed) == (150, "nearest", 1)
 
 
@@ -300,6 +306,7 @@ UNIMPORTANT: dict[str, Change] = {
     "description": lambda card: card.update(description="Another."),
     "photos": lambda card: card.update(photos="drawn"),  # the manifest's digest says which they are
     "max_trials": lambda card: card["search"].update(max_trials=50),
+    "time limit": lambda card: card["training"].update(max_seconds=600.0),
     "published figure": lambda card: card["configurations"][0].update(published_val_accuracy=0.5),
     "source": lambda card: card["configurations"][0].update(source="elsewhere"),
     "0 for 0.0": lambda card: card["space"]["dropout"].update(min_value=0),

@@ -70,6 +70,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_then_the_same_command_goes_on(folder: Path) -> None:
     process = start(folder, "tune", "card.toml", "--json")
     assert process.stdout is not None

@@ -7,10 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fashion_tuning.config import Card
-from fashion_tuning.study.search import WAITING, Search, Suggestion
+from fashion_tuning.study.suggestion import WAITING, Suggestion
 from fashion_tuning.tracking.records import TrialRecord, latest_attempts
+
+if TYPE_CHECKING:
+    from fashion_tuning.study.search import Search
 
 MAX_ATTEMPTS = 3
 
@@ -35,7 +39,7 @@ class Agenda:
         self.max_trials = max_trials
         self._card = card
         self._show_published = show_published
-        self._search = Search(card) if card.search else None
+        self._search = _make_search(card)
         history = latest_attempts(attempts)
         self._records = {record.trial: record for record in history}
         self._num_runs = Counter(record.trial for record in attempts)
@@ -167,3 +171,12 @@ class Agenda:
             epochs=epochs or self._card.training.epochs,
             listed=False,
         )
+
+
+def _make_search(card: Card) -> Search | None:
+    """The search of a card; a mere list needs no Keras Tuner, whose import takes seconds."""
+    if card.search is None:
+        return None
+    from fashion_tuning.study.search import Search
+
+    return Search(card)

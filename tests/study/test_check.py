@@ -373,6 +373,7 @@ EVERY = (
 )
 
 
+@pytest.mark.slow
 def test_a_study_with_every_kind_of_ending_is_sound(
     inputs_of: Inputs, tmp_path: Path, new_uri: Callable[[Path], str], worker: Worker
 ) -> None:

@@ -157,6 +157,7 @@ def test_a_read_only_cache_is_used_for_what_it_holds_and_is_6_for_the_rest(
     assert "check 0" in told
 
 
+@pytest.mark.slow
 def test_what_cannot_fit_is_6_before_anything_is_computed(tmp_path: Path, small_dataset: Dataset, cache: Path) -> None:
     huge = BAYESIAN.replace("dense_units = 10\n", "dense_units = 100000\n").replace("[0, 10]", "[0, 10, 100000]")
     card = huge.replace("epochs = 2\n", "epochs = 2000\n")

@@ -46,6 +46,7 @@ def statuses(uri: str) -> list[str]:
     return sorted(f"{run.data.tags['fashion.kind']} {run.info.status}" for run in all_runs(uri))
 
 
+@pytest.mark.slow
 def test_a_second_start_names_the_owner_and_takes_over_once_it_is_gone(
     tmp_path: Path, small_dataset: Dataset, cache: Path
 ) -> None:
