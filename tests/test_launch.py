@@ -107,6 +107,7 @@ def test_ctrl_c_then_the_same_command_goes_on(folder: Path) -> None:
     assert statuses(client, lines[0]["study_run"]) == {1: ["FINISHED"], 2: ["FINISHED"], 3: ["FINISHED"]}
 
 
+@pytest.mark.slow
 def test_drawn_garments_are_announced_at_start_and_end(folder: Path) -> None:
     process = start(folder, "tune", "card.toml")
     output, errors = process.communicate(timeout=240)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fashion_tuning.config import Card
+from fashion_tuning.quiet import silent_stderr
 from fashion_tuning.study.suggestion import WAITING, Suggestion
 from fashion_tuning.tracking.records import TrialRecord, latest_attempts
 
@@ -177,6 +178,7 @@ def _make_search(card: Card) -> Search | None:
     """The search of a card; a mere list needs no Keras Tuner, whose import takes seconds."""
     if card.search is None:
         return None
-    from fashion_tuning.study.search import Search
+    with silent_stderr():
+        from fashion_tuning.study.search import Search
 
     return Search(card)
