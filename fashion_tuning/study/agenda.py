@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fashion_tuning.config import Card
 from fashion_tuning.quiet import silent_stderr
+from fashion_tuning.study.queue import TrialQueue
 from fashion_tuning.study.suggestion import WAITING, Suggestion
-from fashion_tuning.tracking.records import TrialRecord, latest_attempts
+from fashion_tuning.tracking.records import TrialRecord
 
 if TYPE_CHECKING:
     from fashion_tuning.study.search import Search
 
-MAX_ATTEMPTS = 3
 
-
-class Agenda:
+class Agenda(TrialQueue):
     """The trials of a study: interrupted ones first, then the card's list, then what the oracle suggests.
 
     Args:
@@ -37,66 +35,20 @@ class Agenda:
     def __init__(
         self, card: Card, attempts: list[TrialRecord], *, max_trials: int | None, show_published: bool = False
     ) -> None:
-        self.max_trials = max_trials
+        super().__init__(attempts, max_trials=max_trials)
         self._card = card
         self._show_published = show_published
         self._search = _make_search(card)
-        history = latest_attempts(attempts)
-        self._records = {record.trial: record for record in history}
-        self._num_runs = Counter(record.trial for record in attempts)
-        # Only a death of its own process uses up an attempt, and only such an attempt is FAILED and not told.
-        self._num_deaths = Counter(one.trial for one in attempts if one.status == "FAILED" and not one.counts)
-        self._again = [record for record in history if not record.counts]
-        self._order = max((max(one.ask, (one.tell or 0) if one.counts else 0) for one in history), default=0)
         self._seconds_asking: dict[int, float] = {}
-        self._replay(history)
-
-    @property
-    def ended(self) -> list[TrialRecord]:
-        """The trials that count, in the order of their numbers."""
-        return [self._records[trial] for trial in sorted(self._records) if self._records[trial].counts]
-
-    @property
-    def best(self) -> TrialRecord | None:
-        """The completed trial with the highest score, the earlier one on ties; None before the first."""
-        return max((one for one in self.ended if one.completed), key=lambda one: one.score or 0.0, default=None)
-
-    def next_trial(self) -> TrialRecord | None:
-        """A new attempt at the next trial, without a run yet; None where nothing can start now."""
-        if self._again:
-            record = self._again.pop(0)
-            record = replace(record, run_id="", status="RUNNING", tell=None, metrics={}, error="", error_message="")
-        else:
-            found = self._new_trial()
-            if found is None:
-                return None
-            record = found
-        self._num_runs[record.trial] += 1
-        record = replace(record, attempt=self._num_runs[record.trial])
-        self._records[record.trial] = record
-        return record
+        self._replay(self._history)
 
     def seconds_asking(self, trial: int) -> float:
         """What the oracle took for the values of a trial that was new here."""
         return self._seconds_asking.pop(trial, 0.0)
 
-    def died(self, trial: int) -> int:
-        """Counts a death of a trial's process; how many more attempts the trial has."""
-        self._num_deaths[trial] += 1
-        return max(0, MAX_ATTEMPTS - self._num_deaths[trial])
-
-    def try_again(self, record: TrialRecord) -> None:
-        """The trial of a failed attempt comes next once more."""
-        self._again.append(record)
-
-    def next_order(self) -> int:
-        """The next place in the one order of asks and tells."""
-        self._order += 1
-        return self._order
-
     def tell(self, record: TrialRecord) -> None:
         """A trial has ended and its record stands: the oracle is told."""
-        self._records[record.trial] = record
+        super().tell(record)
         if self._search is not None:
             self._search.tell(record.trial, record.score, standard_error=self._noise(record))
 
@@ -130,10 +82,7 @@ class Agenda:
         else:
             self._search.replay(record.trial, Suggestion(dict(record.values), dict(record.scope)))
 
-    def _new_trial(self) -> TrialRecord | None:
-        trial = max(self._records, default=0) + 1
-        if self.max_trials is not None and trial > self.max_trials:
-            return None
+    def _new_trial(self, trial: int) -> TrialRecord | None:
         if trial <= len(self._card.configurations):
             return self._listed(trial)
         return self._suggested(trial)

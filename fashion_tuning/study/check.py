@@ -11,7 +11,8 @@ from pathlib import Path
 
 from fashion_tuning.errors import FashionTuningError
 from fashion_tuning.model.features import load_features, verify_shards
-from fashion_tuning.study.agenda import MAX_ATTEMPTS, Agenda
+from fashion_tuning.study.agenda import Agenda
+from fashion_tuning.study.queue import MAX_ATTEMPTS
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
 from fashion_tuning.study.trial_check import TrialCheck
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts, latest_attempts, read_attempts

@@ -13,11 +13,11 @@ from fashion_tuning.files import scratch_folder
 from fashion_tuning.model.features import FeatureRef
 from fashion_tuning.model.head import count_parameters
 from fashion_tuning.model.training import EpochResult, train_trial
-from fashion_tuning.study.agenda import Agenda
 from fashion_tuning.study.attempt import Attempt
 from fashion_tuning.study.events import AttemptEnded, EpochEnded, Report, TrialEnded, TrialStarted
 from fashion_tuning.study.executors import Done, Failed, Message, Output, Worker, ready
 from fashion_tuning.study.inputs import shown_parameters, trial_settings
+from fashion_tuning.study.queue import TrialQueue
 from fashion_tuning.tracking.records import TrialRecord
 from fashion_tuning.tracking.study_run import StudyRun
 from fashion_tuning.tracking.trial_run import TrialRun
@@ -42,7 +42,7 @@ class Coordinator:
         card: Card,
         run: StudyRun,
         *,
-        agenda: Agenda,
+        agenda: TrialQueue,
         workers: list[Worker],
         train: FeatureRef,
         validation: FeatureRef,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fashion_tuning.config import Card
+from fashion_tuning.config import Card, Number
 from fashion_tuning.errors import DiskError
 from fashion_tuning.model.backbone import FEATURE_SIZE
 from fashion_tuning.model.features import FeatureRef, verify_shards
@@ -33,24 +33,35 @@ class Cost:
 
 def estimate_cost(card: Card, refs: Mapping[str, FeatureRef], *, trials_ended: int, limit: int | None) -> Cost:
     """What is left to do on a card, given what the cache and the store hold already; read-only."""
+    listed = card.configurations[trials_ended:limit]
+    cost = estimate_listed(card, refs, [(one.values, one.epochs or card.training.epochs) for one in listed])
+    if card.space is None:
+        return cost
+    num_train, num_classes = len(refs["train"].photos), len(refs["train"].classes)
+    searched = max(0, (limit or estimate.trials_of_search(card)) - trials_ended - len(listed))
+    mean, largest = estimate.parameter_range(card.space, feature_size=FEATURE_SIZE, num_classes=num_classes)
+    epochs = card.training.epochs
+    seconds = estimate.trial_seconds(card, num_images=num_train, parameters=int(mean), epochs=epochs)
+    disk = estimate.checkpoint_bytes(card, parameters=largest, epochs=epochs)
+    return replace(
+        cost, seconds=cost.seconds + searched * seconds, checkpoint_bytes=cost.checkpoint_bytes + searched * disk
+    )
+
+
+def estimate_listed(
+    card: Card, refs: Mapping[str, FeatureRef], trials: Sequence[tuple[Mapping[str, Number], int]]
+) -> Cost:
+    """What features and these trials will cost, (values, epochs) each; read-only."""
     missing = sum(
         len(ref.rows(shard)) for ref in refs.values() for shard, good in enumerate(verify_shards(ref)) if not good
     )
     num_train, num_classes = len(refs["train"].photos), len(refs["train"].classes)
     seconds = estimate.feature_seconds(missing, image_size=card.images.image_size)
     disk = 0
-    listed = card.configurations[trials_ended:limit]
-    for configuration in listed:
-        parameters = count_parameters(configuration.values, feature_size=FEATURE_SIZE, num_classes=num_classes)
-        epochs = configuration.epochs or card.training.epochs
+    for values, epochs in trials:
+        parameters = count_parameters(values, feature_size=FEATURE_SIZE, num_classes=num_classes)
         seconds += estimate.trial_seconds(card, num_images=num_train, parameters=parameters, epochs=epochs)
         disk += estimate.checkpoint_bytes(card, parameters=parameters, epochs=epochs)
-    if card.space:
-        searched = max(0, (limit or estimate.trials_of_search(card)) - trials_ended - len(listed))
-        mean, largest = estimate.parameter_range(card.space, feature_size=FEATURE_SIZE, num_classes=num_classes)
-        epochs = card.training.epochs
-        seconds += searched * estimate.trial_seconds(card, num_images=num_train, parameters=int(mean), epochs=epochs)
-        disk += searched * estimate.checkpoint_bytes(card, parameters=largest, epochs=epochs)
     return Cost(
         images_cached=sum(len(ref.photos) for ref in refs.values()) - missing,
         images_missing=missing,
@@ -87,13 +98,13 @@ def make_plan(
     trials_ended: int,
     limit: int | None,
     resumed: bool,
-    changed: tuple[str, ...],
+    changed: tuple[str, ...] = (),
 ) -> Plan:
-    """Everything a person is shown before a study starts."""
+    """Everything a person is shown before a study or a final run starts."""
     card, counts = inputs.card, inputs.dataset.manifest.counts()
     return Plan(
         card=card.name,
-        tuner=card.search.tuner if card.search else "list",
+        tuner="final" if study.kind == "final" else card.search.tuner if card.search else "list",
         dataset=inputs.dataset.name,
         drawn=inputs.dataset.kind == "drawn",
         counts={split: sum(counts[split].values()) for split in inputs.refs()},

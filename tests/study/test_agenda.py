@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from small_card import make_card
 
 from fashion_tuning.config import Card
-from fashion_tuning.study.agenda import MAX_ATTEMPTS, Agenda
+from fashion_tuning.study.agenda import Agenda
+from fashion_tuning.study.queue import MAX_ATTEMPTS
 from fashion_tuning.tracking.records import TrialRecord
 
 TUNERS = {

@@ -37,16 +37,21 @@ class StudyProcess:
         return self.store or f"sqlite:///{self.folder / 'mlflow.db'}"
 
     def start(
-        self, *arguments: str, kill_at: str = "", prefix: tuple[str, ...] = (), **settings: str
+        self,
+        *arguments: str,
+        kill_at: str = "",
+        prefix: tuple[str, ...] = (),
+        command: str = "tune",
+        **settings: str,
     ) -> subprocess.Popen[str]:
         """Starts `tune --json` in a process group of its own; `prefix` is a command that starts commands."""
         self.folder.mkdir(parents=True, exist_ok=True)
         card = self.folder / "card.toml"
         card.write_text(self.card_text)
         settings = {**settings, "FASHION_TUNING_CACHE": str(self.cache), SETTING: kill_at}
-        command = [*PROGRAM, "tune", "card.toml", "--json", "--data", str(self.photos), "--tracking-uri", self.uri]
+        typed = [*PROGRAM, command, "card.toml", "--json", "--data", str(self.photos), "--tracking-uri", self.uri]
         return subprocess.Popen(
-            [*prefix, *command, *arguments],
+            [*prefix, *typed, *arguments],
             cwd=self.folder,
             env=clean_environment(self.folder, **settings),
             stdout=subprocess.PIPE,
@@ -55,9 +60,9 @@ class StudyProcess:
             start_new_session=True,
         )
 
-    def run(self, *arguments: str, kill_at: str = "", **settings: str) -> int:
+    def run(self, *arguments: str, kill_at: str = "", command: str = "tune", **settings: str) -> int:
         """Starts the study and waits for its end; the exit code."""
-        process = self.start(*arguments, kill_at=kill_at, **settings)
+        process = self.start(*arguments, kill_at=kill_at, command=command, **settings)
         _, errors = process.communicate(timeout=600)
         assert process.returncode in (0, -signal.SIGKILL), errors
         return process.returncode

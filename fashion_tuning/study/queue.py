@@ -1,0 +1,84 @@
+"""What every list of trials does: interrupted ones first, attempts and deaths counted, one order of asks and tells."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from dataclasses import replace
+
+from fashion_tuning.tracking.records import TrialRecord, latest_attempts
+
+MAX_ATTEMPTS = 3
+
+
+class TrialQueue(ABC):
+    """The trials of a study or of a final run, rebuilt from their record.
+
+    Args:
+      attempts: Every recorded attempt at every trial, none of them RUNNING.
+      max_trials: When to stop; None where the trials come to their own end.
+    """
+
+    def __init__(self, attempts: list[TrialRecord], *, max_trials: int | None) -> None:
+        self.max_trials = max_trials
+        self._history = latest_attempts(attempts)
+        self._records = {record.trial: record for record in self._history}
+        self._num_runs = Counter(record.trial for record in attempts)
+        # Only a death of its own process uses up an attempt, and only such an attempt is FAILED and not told.
+        self._num_deaths = Counter(one.trial for one in attempts if one.status == "FAILED" and not one.counts)
+        self._again = [record for record in self._history if not record.counts]
+        self._order = max((max(one.ask, (one.tell or 0) if one.counts else 0) for one in self._history), default=0)
+
+    @property
+    def ended(self) -> list[TrialRecord]:
+        """The trials that count, in the order of their numbers."""
+        return [self._records[trial] for trial in sorted(self._records) if self._records[trial].counts]
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The completed trial with the highest score, the earlier one on ties; None before the first."""
+        return max((one for one in self.ended if one.completed), key=lambda one: one.score or 0.0, default=None)
+
+    def next_trial(self) -> TrialRecord | None:
+        """A new attempt at the next trial, without a run yet; None where nothing can start now."""
+        if self._again:
+            record = self._again.pop(0)
+            record = replace(record, run_id="", status="RUNNING", tell=None, metrics={}, error="", error_message="")
+        else:
+            trial = max(self._records, default=0) + 1
+            if self.max_trials is not None and trial > self.max_trials:
+                return None
+            found = self._new_trial(trial)
+            if found is None:
+                return None
+            record = found
+        self._num_runs[record.trial] += 1
+        record = replace(record, attempt=self._num_runs[record.trial])
+        self._records[record.trial] = record
+        return record
+
+    @abstractmethod
+    def _new_trial(self, trial: int) -> TrialRecord | None:
+        """The trial of that number, which was never begun; None where nothing can start now."""
+
+    def seconds_asking(self, trial: int) -> float:  # noqa: ARG002 - for queues that ask somebody
+        """What it took to find the values of a trial that was new here."""
+        return 0.0
+
+    def died(self, trial: int) -> int:
+        """Counts a death of a trial's process; how many more attempts the trial has."""
+        self._num_deaths[trial] += 1
+        return max(0, MAX_ATTEMPTS - self._num_deaths[trial])
+
+    def try_again(self, record: TrialRecord) -> None:
+        """The trial of a failed attempt comes next once more."""
+        self._again.append(record)
+
+    def next_order(self) -> int:
+        """The next place in the one order of asks and tells."""
+        self._order += 1
+        return self._order
+
+    def tell(self, record: TrialRecord) -> None:
+        """A trial has ended and its record stands."""
+        self._records[record.trial] = record

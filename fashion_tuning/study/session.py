@@ -1,0 +1,86 @@
+"""What every start of a study or a final run does around its trials: close what was left, features, the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fashion_tuning.errors import DiskError, StoreError, StudyOwnedError
+from fashion_tuning.model.features import FeatureRef, compute_features
+from fashion_tuning.study.events import FeaturesProgress, Notice, Report
+from fashion_tuning.study.executors import Worker
+from fashion_tuning.study.inputs import StudyInputs
+from fashion_tuning.study.ownership import is_free
+from fashion_tuning.tracking.records import StudyRecord, TrialRecord, find_left, find_studies, read_attempts
+from fashion_tuning.tracking.store import Store
+from fashion_tuning.tracking.study_run import StudyRun
+from fashion_tuning.tracking.trial_run import close_as_killed
+
+
+def close_left(store: Store, own: StudyRecord, *, cache_dir: Path) -> None:
+    """Closes what was left RUNNING by processes that are gone: of earlier cards and generations too."""
+    left = find_left(store, own.experiment)
+    for study in find_studies(store, own.experiment, kind=own.kind):
+        if study.run_id == own.run_id or not (left.get(study.run_id) or study.status == "RUNNING"):
+            continue
+        if study.digest == own.digest or is_free(store, study, cache_dir=cache_dir):
+            for run_id in left.get(study.run_id, ()):
+                close_as_killed(store, run_id)
+            close_as_killed(store, study.run_id)
+
+
+def open_attempts(store: Store, study: StudyRecord) -> list[TrialRecord]:
+    """Every attempt at a study that nobody else works on; runs left RUNNING are closed as KILLED first."""
+    attempts = read_attempts(store, study)
+    left = [record for record in attempts if record.status == "RUNNING"]
+    for record in left:
+        close_as_killed(store, record.run_id)
+    return read_attempts(store, study) if left else attempts
+
+
+@contextmanager
+def closing(run: StudyRun) -> Iterator[None]:
+    """Ends the study's run as what became of it: FINISHED, KILLED by a signal, or FAILED."""
+    try:
+        yield
+        _end(run, "FINISHED")
+    except BaseException as error:
+        if isinstance(error, StudyOwnedError):
+            run.leave()
+            raise
+        if isinstance(error, KeyboardInterrupt):
+            run.store.hurry()
+        # Where the store is what failed, it can't be told; the next start goes on all the same.
+        with suppress(StoreError, DiskError):
+            _end(run, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+
+
+def _end(run: StudyRun, status: str) -> None:
+    """Ends the study's run, after those of trials that were cut short where nobody had a hold of them."""
+    for run_id in find_left(run.store, run.record.experiment).get(run.run_id, ()):
+        close_as_killed(run.store, run_id)
+    run.end(status)
+
+
+def computed_features(
+    inputs: StudyInputs, refs: Mapping[str, FeatureRef], worker: Worker, report: Report
+) -> float | None:
+    """Makes sure that all features stand in the cache; seconds it took, None where they were there."""
+    total = sum(len(ref.photos) for ref in refs.values())
+    before = computed = 0
+    started = time.perf_counter()
+    for ref in refs.values():
+        last: int | None = None
+        for progress in worker.run(compute_features, ref, inputs.key, root=inputs.dataset.root, weights=inputs.weights):
+            if last is not None and not progress.waiting:
+                computed += progress.done - last
+            last = progress.done
+            for line in progress.set_aside:
+                report(Notice(line))
+            seconds = time.perf_counter() - started
+            report(FeaturesProgress(before + progress.done, total, computed, seconds, progress.waiting))
+        before += len(ref.photos)
+    return time.perf_counter() - started if computed else None
