@@ -21,6 +21,7 @@ __all__ = [
     "Card",
     "Choice",
     "Configuration",
+    "Final",
     "Fixed",
     "FloatRange",
     "Images",
@@ -101,6 +102,20 @@ class Training(Table):
     max_seconds: float | None = Field(default=None, gt=0)
 
 
+class Final(Table):
+    """How the final model is made from a finished study; nothing here changes the study itself.
+
+    `learning_rate_factors` times the chosen learning rate are tried as well. `choose` is "smallest" (of the
+    trials that tie with the best the one with the fewest trainable parameters) or "best".
+    """
+
+    image_size: int = Field(default=299, ge=71)
+    epochs: Positive = 15
+    patience: Positive | None = 4
+    learning_rate_factors: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(0.3, 3.0), strict=False)
+    choose: Literal["smallest", "best"] = "smallest"
+
+
 class Images(Table):
     """How a photo becomes the network's input."""
 
@@ -124,6 +139,7 @@ class Card(Table):
     images: Images
     model: Model = Model()
     training: Training
+    final: Final = Final()
     search: Search | None = None
     space: Space | None = None
     configurations: tuple[Configuration, ...] = Field(default=(), strict=False)
@@ -162,9 +178,20 @@ class Card(Table):
             raise wrong("search", "max_trials", received=self.search.max_trials, expected=expected)
         return self
 
+    def at_final_size(self) -> Card:
+        """This card as its final run trains: at the final size, with the epochs and patience of [final]."""
+        images = self.images.model_copy(update={"image_size": self.final.image_size})
+        changes = {"epochs": self.final.epochs, "patience": self.final.patience}
+        return self.model_copy(update={"images": images, "training": self.training.model_copy(update=changes)})
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether there is one configuration and nothing to search: it needs no study before its final run."""
+        return self.search is None and len(self.configurations) == 1
+
     def outcome(self) -> dict[str, Any]:
         """The settings that decide the outcome of a study, as plain JSON values."""
-        settings = self.model_dump(mode="json", exclude={"name", "description", "photos"})
+        settings = self.model_dump(mode="json", exclude={"name", "description", "photos", "final"})
         del settings["training"]["max_seconds"]
         if settings["search"]:
             del settings["search"]["max_trials"]

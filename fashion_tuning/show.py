@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 PROGRAM = "fashion-tuning"
-_WIDE = 132
+_WIDE = 144
 
 
 class _Console(Console):
@@ -134,6 +134,8 @@ class Terminal:
                 {
                     "study": asdict(board.study),
                     "rows": board.as_dicts(),
+                    "chosen": board.chosen.run_id,
+                    "flattery": board.flattery,
                     "failed": [asdict(record) for record in board.failed],
                 },
             )
@@ -145,6 +147,11 @@ class Terminal:
         tied = sum(row.tied for row in board.rows)
         if tied > 1:
             self.line(f"=  {tied - 1} more tie with the best: paired difference within one standard error")
+        best, chosen = board.rows[0].record.metrics["best_val_accuracy"], board.chosen
+        reason = "the best" if chosen == board.rows[0].record else "the smallest of those that tie"
+        self.line(f"chosen: trial {chosen.trial:02d}, {reason} ({chosen.trainable_parameters:,} parameters)")
+        flattery = board.flattery
+        self.line(f"flattery: about {flattery:.4f} of the best is luck of the pick; {best - flattery:.4f} without it")
         if any(row.record.published_val_accuracy for row in board.rows):
             self.line("published: the best epoch of one seed, as reported for this configuration")
         if not wide:
@@ -197,6 +204,7 @@ class Terminal:
         steps = {
             "compare in MLflow": ["ui"],
             "this table again": ["leaderboard", study.experiment],
+            "the final model": ["final-train", str(card_path or study.experiment)],
         }
         if card_path is not None:
             steps["go on to N trials"] = ["tune", str(card_path), "--max-trials", "N"]
@@ -229,7 +237,7 @@ def _trials_table(board: Leaderboard, *, wide: bool) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), header_style="bold")
     for header in ("rank", "trial", "learning\nrate", "dense\nunits", "dropout", "val accuracy\n± se"):
         table.add_column(header, justify="right", no_wrap=True)
-    for header in ("best\nepoch", "seconds"):
+    for header in ("best\nepoch", "seconds", *(["trainable\nparameters"] if wide else [])):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("published" if wide else "publ.", no_wrap=True)
     table.add_column("run id", no_wrap=True)
@@ -249,6 +257,7 @@ def _trials_table(board: Leaderboard, *, wide: bool) -> Table:
             f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}",
             f"{metrics['best_epoch']:.0f}/{metrics['epochs_run']:.0f}",
             f"{metrics['seconds']:.1f}",
+            *([f"{record.trainable_parameters:,}"] if wide else []),
             published,
             record.run_id if wide else record.run_id[:8],
         )

@@ -306,6 +306,15 @@ UNIMPORTANT: dict[str, Change] = {
     "description": lambda card: card.update(description="Another."),
     "photos": lambda card: card.update(photos="drawn"),  # the manifest's digest says which they are
     "max_trials": lambda card: card["search"].update(max_trials=50),
+    "final": lambda card: card.update(
+        final={
+            "image_size": 224,
+            "epochs": 3,
+            "patience": None,
+            "learning_rate_factors": (0.1,),
+            "choose": "best",
+        }
+    ),
     "time limit": lambda card: card["training"].update(max_seconds=600.0),
     "published figure": lambda card: card["configurations"][0].update(published_val_accuracy=0.5),
     "source": lambda card: card["configurations"][0].update(source="elsewhere"),
@@ -426,3 +435,13 @@ def test_the_inputs_beside_the_card_change_the_digest_in_any_order() -> None:
     assert digest(values, manifest="a", weights="b") != digest(values, manifest="b", weights="a")
     assert digest(values, manifest="a", weights="b") == digest(values, weights="b", manifest="a")
     assert re.fullmatch("[0-9a-f]{16}", digest(values, manifest="a"))
+
+
+def test_the_final_card_differs_in_size_epochs_and_patience_alone() -> None:
+    card = load_card(MAIN)
+    final = card.at_final_size()
+    assert (final.images.image_size, final.training.epochs, final.training.patience) == (299, 15, 4)
+    same = final.model_copy(update={"images": card.images, "training": card.training})
+    assert same == card
+    assert final.training.seeds == card.training.seeds
+    assert not card.is_fixed

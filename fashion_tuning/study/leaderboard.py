@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fashion_tuning.errors import NoTrialError, UsageError
+from fashion_tuning.config import Final
+from fashion_tuning.errors import NoTrialError, StoreError, UsageError
 from fashion_tuning.study import selection
+from fashion_tuning.study.recorded import read_recorded
 from fashion_tuning.tracking.records import (
     StudyRecord,
     TrialRecord,
@@ -31,11 +35,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """A study's completed trials in order, and the failed ones."""
+    """A study's completed trials in order, and the failed ones.
+
+    `chosen` is the trial that the card's rule picks, see `selection.smallest`; `flattery` what the best
+    score owes to having been picked on these images, see `selection.flattery`.
+    """
 
     study: StudyRecord
     rows: tuple[Row, ...]
     failed: tuple[TrialRecord, ...]
+    chosen: TrialRecord
+    flattery: float
 
     def as_dicts(self) -> list[dict[str, object]]:
         """One flat dict per completed trial, for JSON and CSV."""
@@ -47,6 +57,8 @@ class Leaderboard:
                 "best_val_accuracy": row.record.metrics["best_val_accuracy"],
                 "best_val_accuracy_se": row.record.metrics["best_val_accuracy_se"],
                 "tied_with_best": row.tied,
+                "chosen": row.record == self.chosen,
+                "trainable_parameters": row.record.trainable_parameters,
                 "best_epoch": int(row.record.metrics["best_epoch"]),
                 "epochs_run": int(row.record.metrics["epochs_run"]),
                 "seconds": round(row.record.metrics["seconds"], 3),
@@ -82,15 +94,18 @@ def find_study(store: Store, name: str) -> StudyRecord:
     return study
 
 
-def leaderboard(store: Store, study: StudyRecord) -> Leaderboard:
-    """Ranks a study's trials by best_val_accuracy and names the ties with the best.
+def leaderboard(store: Store, study: StudyRecord, *, rule: str | None = None) -> Leaderboard:
+    """Ranks a study's trials by best_val_accuracy, names the ties with the best, and picks one of them.
+
+    Args:
+      rule: "smallest" or "best"; None: what the card on record says in [final] choose.
 
     Raises:
       NoTrialError: No trial was completed.
       StoreError: The store can't be read.
     """
     records = latest_attempts(read_attempts(store, study))
-    completed = [record for record in records if record.completed]
+    completed = [record for record in records if record.completed and math.isfinite(record.score or math.nan)]
     if not completed:
         raise NoTrialError(
             f"study {study.digest} of {study.experiment!r} has no completed trial",
@@ -98,15 +113,51 @@ def leaderboard(store: Store, study: StudyRecord) -> Leaderboard:
         )
     # On equal scores the earlier trial stands first.
     completed.sort(key=lambda record: (-(record.score or 0.0), record.trial))
-    best = _correct(store, completed[0])
+    hits = [correct_by_epoch(store, record) for record in completed]
+    best = at_best_epoch(hits[0], completed[0])
     rows = [
-        Row(rank, record, rank == 1 or selection.tied(best, _correct(store, record)))
-        for rank, record in enumerate(completed, 1)
+        Row(rank, record, rank == 1 or selection.tied(best, at_best_epoch(correct, record)))
+        for rank, (record, correct) in enumerate(zip(completed, hits, strict=True), 1)
     ]
-    return Leaderboard(study, tuple(rows), tuple(record for record in records if record.failed))
+    return Leaderboard(
+        study,
+        tuple(rows),
+        tuple(record for record in records if record.failed),
+        chosen=choose([row.record for row in rows if row.tied], rule=rule or _rule(store, study)),
+        flattery=selection.flattery(hits),
+    )
 
 
-def _correct(store: Store, record: TrialRecord) -> np.ndarray:
-    """Which validation images each seed has right at the trial's best epoch, (seeds, images) bool."""
+def pick(store: Store, records: Sequence[TrialRecord], *, rule: str) -> TrialRecord:
+    """Of completed trials the one that a card's `choose` picks among those that tie with the best."""
+    ranked = sorted(records, key=lambda record: (-(record.score or 0.0), record.trial))
+    hits = [at_best_epoch(correct_by_epoch(store, record), record) for record in ranked]
+    tied = [one for one, correct in zip(ranked, hits, strict=True) if selection.tied(hits[0], correct)]
+    return choose(tied, rule=rule)
+
+
+def choose(tied: Sequence[TrialRecord], *, rule: str) -> TrialRecord:
+    """The trial that a card's `choose` picks of those that tie with the best, best first."""
+    if rule == "best":
+        return tied[0]
+    return selection.smallest(
+        tied, parameters=lambda one: one.trainable_parameters, score=lambda one: one.metrics["best_val_accuracy"]
+    )
+
+
+def _rule(store: Store, study: StudyRecord) -> str:
+    try:
+        return read_recorded(store, study).card.final.choose
+    except StoreError:
+        return Final().choose  # `check` says what is wrong with the card on record
+
+
+def correct_by_epoch(store: Store, record: TrialRecord) -> np.ndarray:
+    """Which validation images each seed has right after each epoch, (seeds, epochs, images) bool."""
     probabilities, labels = read_predictions(store, record)
-    return selection.correct(probabilities[:, int(record.metrics["best_epoch"]) - 1], labels)
+    return selection.correct(probabilities, labels)
+
+
+def at_best_epoch(correct: np.ndarray, record: TrialRecord) -> np.ndarray:
+    """Of `correct_by_epoch` the trial's best epoch, (seeds, images) bool."""
+    return correct[:, int(record.metrics["best_epoch"]) - 1]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
+from scipy.stats import spearmanr
 
 DRAWS = 1000
+
+T = TypeVar("T")
 
 
 def best_epoch(mean_val_accuracy: Sequence[float]) -> int:
@@ -75,6 +80,65 @@ def tied(best: np.ndarray, other: np.ndarray) -> bool:
     """Whether the difference of two trials is within one paired standard error of it; (seeds, images) each."""
     difference = abs(float(best.mean()) - float(other.mean()))
     return difference <= difference_error(best, other)
+
+
+def smallest(tied: Sequence[T], *, parameters: Callable[[T], int], score: Callable[[T], float]) -> T:
+    """Of trials that can't be told apart the one with the fewest parameters, then the highest score; else the first."""
+    return min(tied, key=lambda one: (parameters(one), -score(one)))
+
+
+def flattery(correct_by_epoch: Sequence[np.ndarray], *, num_draws: int = DRAWS, seed: int = 0) -> float:
+    """How much the best score of a study overstates its trial, by having been picked on these very images.
+
+    In each bootstrap sample of the images the best (trial, epoch) is picked anew; what it scores there above
+    what it scores on all images is the luck of that pick (the optimism of Efron and Tibshirani 1993, section
+    17.6). The mean over samples estimates the luck in the pick that was made.
+
+    Args:
+      correct_by_epoch: One Bool array (seeds, epochs, images) per trial, of the same images.
+
+    Returns:
+      A difference of accuracies, to be subtracted from the best one.
+    """
+    means = np.concatenate([correct.astype(float).mean(axis=0) for correct in correct_by_epoch])
+    num_images = means.shape[1]
+    _, images = _counts(1, num_images, num_draws, seed)
+    drawn = images @ means.T / num_images
+    picked = drawn.argmax(axis=1)
+    return float((drawn.max(axis=1) - means.mean(axis=1)[picked]).mean())
+
+
+def rank_correlation(
+    first: Sequence[np.ndarray], second: Sequence[np.ndarray], *, num_draws: int = DRAWS, seed: int = 0
+) -> tuple[float, float, float]:
+    """Spearman's rank correlation of the scores of the same configurations at two sizes, with a 95% interval.
+
+    The interval is a percentile bootstrap over the configurations, drawn in pairs: they are the sample.
+    Drawing images would add their noise once more and shift it downwards.
+
+    Args:
+      first, second: One Bool array (seeds, images) per configuration, in the same order.
+
+    Returns:
+      The correlation, and the 2.5th and 97.5th percentile of its bootstrap; NaN where all scores are equal
+      or there are fewer than three configurations.
+    """
+    if len(first) < 3:
+        return math.nan, math.nan, math.nan
+    # Whole numbers, so that equal scores stay equal.
+    a, b = (np.array([one.sum(dtype=float) for one in side]) for side in (first, second))
+    random = np.random.default_rng(seed)
+    rows = random.integers(0, len(a), (num_draws, len(a)))
+    draws = np.array([_spearman(a[drawn], b[drawn]) for drawn in rows])
+    draws = draws[~np.isnan(draws)]
+    low, high = np.percentile(draws, [2.5, 97.5]) if len(draws) else (math.nan, math.nan)
+    return _spearman(a, b), float(low), float(high)
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return math.nan
+    return float(spearmanr(a, b).statistic)
 
 
 @lru_cache(maxsize=8)

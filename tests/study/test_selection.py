@@ -3,7 +3,17 @@ import math
 import numpy as np
 import pytest
 
-from fashion_tuning.study.selection import best_epoch, correct, difference_error, seed_spread, standard_error, tied
+from fashion_tuning.study.selection import (
+    best_epoch,
+    correct,
+    difference_error,
+    flattery,
+    rank_correlation,
+    seed_spread,
+    smallest,
+    standard_error,
+    tied,
+)
 
 
 @pytest.fixture
@@ -90,3 +100,65 @@ def test_ties_are_within_one_error_of_the_difference():
     assert tied(best, best)
     assert tied(best, one_better_one_worse)
     assert not tied(best, one_worse_for_sure)
+
+
+def test_the_smallest_of_the_tied_then_the_better_then_the_first():
+    trials = [("large", 1000, 0.9), ("small", 10, 0.7), ("small too", 10, 0.8), ("small last", 10, 0.8)]
+    chosen = smallest(trials, parameters=lambda one: one[1], score=lambda one: one[2])
+    assert chosen[0] == "small too"
+
+
+def noise(random, *, num_trials, epochs=10, accuracy=0.8):
+    """Trials that are equally good; seeds agree a great deal."""
+    easy = random.random((1, 1, 341)) < accuracy
+    return [easy ^ (random.random((3, epochs, 341)) < 0.1) for _ in range(num_trials)]
+
+
+def test_the_best_of_many_equal_trials_is_flattered_by_what_it_exceeds_the_truth(random):
+    """The truth is known here: every trial is right on a fresh image with the same probability."""
+    excess, estimates = [], []
+    for _ in range(20):
+        trials = noise(random, num_trials=20)
+        means = np.concatenate([trial.mean(axis=0) for trial in trials])
+        # What is common to all trials is no luck of the pick.
+        excess.append(means.mean(axis=1).max() - means.mean())
+        estimates.append(flattery(trials))
+    assert np.mean(estimates) == pytest.approx(np.mean(excess), rel=0.5)
+
+
+def test_more_trials_flatter_more_and_one_epoch_of_one_trial_not_at_all(random):
+    few, many = (flattery(noise(random, num_trials=num)) for num in (2, 40))
+    assert 0 < few < many
+    assert flattery(noise(random, num_trials=1, epochs=1)) == pytest.approx(0, abs=0.002)
+
+
+def test_a_trial_that_stands_out_is_flattered_less_than_one_of_many(random):
+    equal = noise(random, num_trials=20)
+    far_best = [*equal[:-1], np.ones_like(equal[0])]
+    assert flattery(far_best) < flattery(equal) / 3
+
+
+def test_rank_correlation_of_the_same_and_of_the_opposite_order(random):
+    trials = [random.random((3, 341)) < share for share in (0.2, 0.4, 0.6, 0.8)]
+    value, low, high = rank_correlation(trials, trials)
+    assert (value, low, high) == (1, 1, 1)
+    value, low, high = rank_correlation(trials, trials[::-1])
+    assert value == pytest.approx(-1)
+    assert high < 0
+
+
+def test_rank_correlation_of_noise_has_a_wide_interval(random):
+    value, low, high = rank_correlation(*([random.random((3, 341)) < 0.8 for _ in range(12)] for _ in range(2)))
+    assert low < value < high
+    assert high - low > 0.5
+
+
+@pytest.mark.parametrize("num_trials", [0, 1, 2])
+def test_two_trials_have_no_rank_correlation(random, num_trials):
+    trials = [random.random((3, 50)) < 0.5 for _ in range(num_trials)]
+    assert all(math.isnan(value) for value in rank_correlation(trials, trials))
+
+
+def test_equal_scores_have_no_rank_correlation():
+    trials = [np.ones((2, 20), bool)] * 4
+    assert all(math.isnan(value) for value in rank_correlation(trials, trials))
