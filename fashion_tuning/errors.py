@@ -57,6 +57,12 @@ class WeightsError(FashionTuningError):
     exit_code = 3
 
 
+class ParityError(FashionTuningError):
+    """Two forms of one model answer differently."""
+
+    exit_code = 1
+
+
 class NoTrialError(FashionTuningError):
     """No trial was completed, or three failed in a row."""
 

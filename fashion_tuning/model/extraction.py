@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
@@ -29,21 +28,12 @@ class Extractor:
       weights: The backbone's weights.
       image_size: Pixels a side.
       interpolation: How photos are resized, see data/decode.py.
-
-    Use it as a context manager: it owns the decoding threads.
     """
 
     def __init__(self, weights: Weights, *, image_size: int, interpolation: str) -> None:
         self._prefix = build_prefix(weights, image_size=image_size)
         self._image_size = image_size
         self._interpolation = interpolation
-        self._threads = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._threads.shutdown(cancel_futures=True)
 
     def features(self, photos: Sequence[tuple[Path, str]]) -> Iterator[np.ndarray]:
         """Features of (path, sha256) photos in order, as (batch, features) float32 blocks.
@@ -51,29 +41,41 @@ class Extractor:
         Raises:
           DataError: A photo is missing, unreadable or not the one with that SHA-256.
         """
-        for pixels in self._pixel_batches(photos):
+        for pixels in pixel_batches(photos, image_size=self._image_size, interpolation=self._interpolation):
             yield np.asarray(self._prefix.predict_on_batch(pixels), np.float32)
 
-    def _pixel_batches(self, photos: Sequence[tuple[Path, str]]) -> Iterator[np.ndarray]:
-        pending: deque[list[Future[np.ndarray]]] = deque()
-        for start in range(0, len(photos), BATCH_SIZE):
-            pending.append([self._threads.submit(self._pixels, *photo) for photo in photos[start : start + BATCH_SIZE]])
-            if len(pending) > _BATCHES_AHEAD:
-                yield np.stack([future.result() for future in pending.popleft()])
-        while pending:
-            yield np.stack([future.result() for future in pending.popleft()])
 
-    def _pixels(self, path: Path, sha256: str) -> np.ndarray:
+def pixel_batches(photos: Sequence[tuple[Path, str]], *, image_size: int, interpolation: str) -> Iterator[np.ndarray]:
+    """Pixels of (path, sha256) photos in order, (batch, image_size, image_size, 3) uint8; decoded ahead in threads.
+
+    Raises:
+      DataError: A photo is missing, unreadable or not the one with that SHA-256.
+    """
+    with ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode") as threads:
+        pending: deque[list[Future[np.ndarray]]] = deque()
         try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise _changed(path, f"can't be read any more ({error.strerror})") from error
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise _changed(path, "is not the file that was verified any more")
-        try:
-            return decode(io.BytesIO(content), image_size=self._image_size, interpolation=self._interpolation)
-        except UnreadableImageError as error:
-            raise _changed(path, f"can't be decoded: {error.reason}") from error
+            for start in range(0, len(photos), BATCH_SIZE):
+                batch = photos[start : start + BATCH_SIZE]
+                pending.append([threads.submit(_pixels, *photo, image_size, interpolation) for photo in batch])
+                if len(pending) > _BATCHES_AHEAD:
+                    yield np.stack([future.result() for future in pending.popleft()])
+            while pending:
+                yield np.stack([future.result() for future in pending.popleft()])
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _pixels(path: Path, sha256: str, image_size: int, interpolation: str) -> np.ndarray:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _changed(path, f"can't be read any more ({error.strerror})") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise _changed(path, "is not the file that was verified any more")
+    try:
+        return decode(io.BytesIO(content), image_size=image_size, interpolation=interpolation)
+    except UnreadableImageError as error:
+        raise _changed(path, f"can't be decoded: {error.reason}") from error
 
 
 def _changed(path: Path, what: str) -> DataError:

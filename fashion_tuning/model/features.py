@@ -194,21 +194,21 @@ def _compute_missing(ref: FeatureRef, key: FeatureKey, root: Path, weights: Weig
 
     _write_key(ref, key)
     ref.array.allocate()
-    with Extractor(weights, image_size=key.image_size, interpolation=key.interpolation) as extractor:
-        wanted = [ref.photos[row] for shard in missing for row in ref.rows(shard)]
-        batches = extractor.features([(root / path, sha256) for path, sha256, _ in wanted])
-        for shard in missing:
-            block = np.empty((len(ref.rows(shard)), ref.num_features), np.float32)
-            filled = 0
-            # Batches end where shards end, so a row's batch, and with it its last bits, is always the same.
-            while filled < len(block):
-                batch = next(batches)
-                block[filled : filled + len(batch)] = batch
-                filled += len(batch)
-                yield FeatureProgress(ref.split, done + filled, len(ref.photos))
-            ref.array.write(shard, block)
-            passed("features")
-            done += len(block)
+    extractor = Extractor(weights, image_size=key.image_size, interpolation=key.interpolation)
+    wanted = [ref.photos[row] for shard in missing for row in ref.rows(shard)]
+    batches = extractor.features([(root / path, sha256) for path, sha256, _ in wanted])
+    for shard in missing:
+        block = np.empty((len(ref.rows(shard)), ref.num_features), np.float32)
+        filled = 0
+        # Batches end where shards end, so a row's batch, and with it its last bits, is always the same.
+        while filled < len(block):
+            batch = next(batches)
+            block[filled : filled + len(batch)] = batch
+            filled += len(batch)
+            yield FeatureProgress(ref.split, done + filled, len(ref.photos))
+        ref.array.write(shard, block)
+        passed("features")
+        done += len(block)
 
 
 def _write_key(ref: FeatureRef, key: FeatureKey) -> None:

@@ -10,8 +10,8 @@ from fashion_tuning.data.source import Dataset
 from fashion_tuning.model.features import FeatureKey, FeatureRef, feature_key, feature_ref
 from fashion_tuning.model.training import TRAINING_VERSION, TrialSettings
 from fashion_tuning.model.weights import Weights
+from fashion_tuning.tracking.origin import DatasetInfo, Origin
 from fashion_tuning.tracking.records import TrialRecord
-from fashion_tuning.tracking.study_run import DatasetInfo, Origin
 
 SPLITS = ("train", "validation")  # never test: only evaluate reads that
 
@@ -56,7 +56,17 @@ class StudyInputs:
             kind=self.dataset.kind,
             counts={split: manifest.counts()[split] for split in SPLITS},
         )
-        return Origin(self.study, self.card_text, manifest.to_csv(), dataset)
+        study = self.study
+        return Origin(
+            card=self.card,
+            card_text=self.card_text,
+            manifest_csv=manifest.to_csv(),
+            dataset=dataset,
+            digest=study.digest,
+            study=study.digest,
+            parts=study.parts(),
+            sources={},
+        )
 
     def refs(self) -> dict[str, FeatureRef]:
         key = self.key

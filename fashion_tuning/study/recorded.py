@@ -21,7 +21,8 @@ class RecordedStudy:
 
     Args:
       record: Its run.
-      card: The card that is kept with it.
+      card: The card that is kept with it; of a final run as that trains, see `Card.at_final_size`.
+      card_text: Its file.
       manifest: The photos.
       key: What decides its features.
       training_version: Of the code that trained it.
@@ -30,6 +31,7 @@ class RecordedStudy:
 
     record: StudyRecord
     card: Card
+    card_text: str
     manifest: Manifest
     key: FeatureKey
     training_version: str
@@ -49,7 +51,8 @@ def read_recorded(store: Store, record: StudyRecord) -> RecordedStudy:
     source = read_source(store, record.run_id)
     with artifacts(store, record.run_id) as folder:
         try:
-            card = parse_card((folder / "card.toml").read_text(encoding="utf-8"), name="card.toml")
+            card_text = (folder / "card.toml").read_text(encoding="utf-8")
+            card = parse_card(card_text, name="card.toml")
             manifest = Manifest.from_csv((folder / "manifest.csv").read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, FashionTuningError) as error:
             reason = str(error).splitlines()[0]
@@ -62,4 +65,6 @@ def read_recorded(store: Store, record: StudyRecord) -> RecordedStudy:
         key = FeatureKey(**parts)
     except (TypeError, ValueError, KeyError) as error:
         raise StoreError(f"study run {record.run_id} was written by another version: {error}") from error
-    return RecordedStudy(record, card, manifest, key, training_version, Path(source) if source else None)
+    if record.kind == "final":
+        card = card.at_final_size()
+    return RecordedStudy(record, card, card_text, manifest, key, training_version, Path(source) if source else None)

@@ -1,7 +1,7 @@
 """What is read back from MLflow: a study and its trials as plain frozen values; read-only."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,8 @@ from fashion_tuning.tracking.store import Store
 
 KIND = "fashion.kind"
 STUDY = "fashion.study"
+DIGEST = "fashion.digest"
+STAGE = "fashion.stage"
 GENERATION = "fashion.generation"
 PARTS = "fashion.parts"
 DESCRIBED = "fashion.described"
@@ -42,7 +44,7 @@ _TAG_LENGTH = 5000  # MLflow cuts longer ones without a word; some databases soo
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study run: which study, which generation, the parts of its digest, and who runs it.
+    """A study run or a final run: which study, which generation, the parts of its digest, and who runs it.
 
     `described` says that its parameters and artifacts stand, which a kill may have prevented.
     """
@@ -57,6 +59,8 @@ class StudyRecord:
     start_time: int
     owner: Owner | None = None
     described: bool = False
+    study: str = ""
+    kind: str = "study"
 
     @property
     def runs(self) -> bool:
@@ -88,6 +92,7 @@ class TrialRecord:
     error: str = ""
     error_message: str = ""
     trainable_parameters: int = 0
+    stage: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -110,12 +115,12 @@ class TrialRecord:
         return self.metrics["best_val_accuracy"] if self.completed else None
 
 
-def find_studies(store: Store, experiment: str) -> list[StudyRecord]:
-    """All study runs of an experiment, newest first."""
+def find_studies(store: Store, experiment: str, *, kind: str = "study") -> list[StudyRecord]:
+    """All study runs of an experiment, or all of another kind, newest first."""
     experiment_id = store.experiment_id(experiment)
     if experiment_id is None:
         return []
-    runs = store.search(experiment_id, f"tags.`{KIND}` = 'study'")
+    runs = store.search(experiment_id, f"tags.`{KIND}` = '{kind}'")
     return sorted((_study(run, experiment) for run in runs), key=lambda record: record.start_time, reverse=True)
 
 
@@ -125,20 +130,20 @@ def current_study(studies: Iterable[StudyRecord], digest: str) -> StudyRecord | 
     return min(same, key=lambda one: (-one.generation, one.start_time, one.run_id), default=None)
 
 
-def read_study(store: Store, run_id: str) -> StudyRecord | None:
-    """The study of that run id, None where no study has it."""
+def read_study(store: Store, run_id: str, *, kinds: Collection[str] = ("study",)) -> StudyRecord | None:
+    """The study, or the run of another kind, that has that run id; None where there is none."""
     run = store.get_run(run_id)
-    if run is None or run.data.tags.get(KIND) != "study":
+    if run is None or run.data.tags.get(KIND) not in kinds:
         return None
     return _study(run, store.call(lambda client: client.get_experiment(run.info.experiment_id)).name)
 
 
 def read_trial(store: Store, run_id: str) -> tuple[TrialRecord, StudyRecord] | None:
-    """The attempt of that run id and its study, None where no trial has it."""
+    """The attempt of that run id and its study or final run, None where no trial has it."""
     run = store.get_run(run_id)
     if run is None or run.data.tags.get(KIND) != "trial":
         return None
-    study = read_study(store, run.data.tags[PARENT])
+    study = read_study(store, run.data.tags[PARENT], kinds=("study", "final"))
     return (_trial(run), study) if study else None
 
 
@@ -260,7 +265,9 @@ def _study(run: Run, experiment: str) -> StudyRecord:
     return StudyRecord(
         run_id=run.info.run_id,
         experiment=experiment,
-        digest=tags[STUDY],
+        digest=tags.get(DIGEST, tags[STUDY]),
+        study=tags[STUDY],
+        kind=tags[KIND],
         generation=int(tags[GENERATION]),
         status=run.info.status,
         parts=json.loads(read_long_tag(tags, PARTS)),
@@ -288,6 +295,7 @@ def _trial(run: Run) -> TrialRecord:
         published_val_accuracy=float(tags[PUBLISHED]) if PUBLISHED in tags else None,
         error=tags.get(ERROR, ""),
         error_message=tags.get(ERROR_MESSAGE, ""),
+        stage=tags.get(STAGE, ""),
         trainable_parameters=int(run.data.params.get("trainable_parameters", 0)),
         parameters=dict(run.data.params),
         metrics=dict(run.data.metrics),

@@ -204,14 +204,14 @@ class Store:
         other._patience = self._patience.beside()
         return other
 
-    def search(self, experiment_id: str, query: str) -> list[Run]:
-        """All active runs of an experiment that a query finds; read-only."""
+    def search(self, experiment_id: str, query: str, *, view_type: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+        """All runs of an experiment that a query finds, by default those that nobody has deleted; read-only."""
         runs: list[Run] = []
         token: str | None = None
         while True:
             page = self.call(
                 lambda client, token=token: client.search_runs(  # type: ignore[misc]
-                    [experiment_id], query, max_results=1000, page_token=token
+                    [experiment_id], query, view_type, max_results=1000, page_token=token
                 )
             )
             runs.extend(page)

@@ -4,52 +4,21 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import ClassVar
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
-from fashion_tuning.config import Study
+from fashion_tuning.config import Card
 from fashion_tuning.errors import FashionTuningError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import scratch_folder, write_text
 from fashion_tuning.tracking import lease, records
 from fashion_tuning.tracking.heartbeat import Heartbeat
 from fashion_tuning.tracking.lease import Owner
+from fashion_tuning.tracking.origin import DatasetInfo, Origin
 from fashion_tuning.tracking.provenance import environment_lock, machine, source_commit, versions
 from fashion_tuning.tracking.store import Store
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """The photos as MLflow's dataset input shows them."""
-
-    name: str
-    digest: str
-    source: str
-    kind: str
-    counts: Mapping[str, Mapping[str, int]]
-
-    def as_input(self) -> DatasetInput:
-        dataset = Dataset(
-            name=self.name,
-            digest=self.digest,
-            source_type="local",
-            source=json.dumps({"uri": self.source}),
-            profile=json.dumps({"images": {split: sum(counts.values()) for split, counts in self.counts.items()}}),
-        )
-        return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a study run keeps of where its study comes from: the card's text, the manifest, the photos."""
-
-    study: Study
-    card_text: str
-    manifest_csv: str
-    dataset: DatasetInfo
 
 
 class StudyRun:
@@ -57,6 +26,8 @@ class StudyRun:
 
     Made by `begin` or picked up again by `resume`, then `start`ed and in the end `end`ed.
     """
+
+    kind: ClassVar[str] = "study"
 
     def __init__(
         self, store: Store, experiment_id: str, record: records.StudyRecord, dataset: DatasetInfo, owner: Owner
@@ -80,36 +51,40 @@ class StudyRun:
         Raises:
           StoreError: The store refuses.
         """
-        study, owner = origin.study, Owner.here()
-        experiment_id = store.make_experiment(experiment, description=study.card.description)
+        owner = Owner.here()
+        experiment_id = store.make_experiment(experiment, description=origin.card.description)
         tags = {
-            records.KIND: "study",
-            records.STUDY: study.digest,
+            records.KIND: cls.kind,
+            records.STUDY: origin.study,
+            records.DIGEST: origin.digest,
             records.GENERATION: str(generation),
-            **records.long_tags(records.PARTS, json.dumps(study.parts(), sort_keys=True)),
+            **records.long_tags(records.PARTS, json.dumps(origin.parts, sort_keys=True)),
+            **origin.sources,
             records.PHOTOS: origin.dataset.kind,
             lease.OWNER: lease.as_tag(owner),
             "fashion.commit": source_commit(),
             records.VERSIONS: json.dumps(versions()),
             records.MACHINE: json.dumps(machine()),
-            "mlflow.note.content": _note(study, origin.dataset),
+            "mlflow.note.content": _note(origin.card, origin.dataset),
         }
         suffix = f" · generation {generation}" if generation > 1 else ""
         started = int(time.time() * 1000)
         run_id = store.create_run(
-            experiment_id, name=f"study {study.digest[:8]}{suffix}", tags=tags, start_time=started
+            experiment_id, name=f"{cls.kind} {origin.digest[:8]}{suffix}", tags=tags, start_time=started
         )
         passed("study run")
         record = records.StudyRecord(
             run_id=run_id,
             experiment=experiment,
-            digest=study.digest,
+            digest=origin.digest,
+            study=origin.study,
             generation=generation,
             status="RUNNING",
-            parts=study.parts(),
+            parts=origin.parts,
             photos=origin.dataset.kind,
             start_time=started,
             owner=owner,
+            kind=cls.kind,
         )
         run = cls(store, experiment_id, record, origin.dataset, owner)
         run._is_new = True
@@ -193,7 +168,7 @@ class StudyRun:
 
     @property
     def _name(self) -> str:
-        return f"study {self.record.digest} of {self.record.experiment!r}"
+        return f"{self.kind} {self.record.digest} of {self.record.experiment!r}"
 
     def _yield_to_earlier(self) -> None:
         """Of two machines that begin a study at the same moment, the later one gives way.
@@ -202,16 +177,17 @@ class StudyRun:
           StudyOwnedError: There is an earlier one.
         """
         time.sleep(lease.SETTLING_SECONDS)
-        first = records.current_study(records.find_studies(self.store, self.record.experiment), self.record.digest)
+        known = records.find_studies(self.store, self.record.experiment, kind=self.kind)
+        first = records.current_study(known, self.record.digest)
         if first is not None and first.run_id != self.run_id:
-            tag = RunTag(records.KIND, "withdrawn study")
+            tag = RunTag(records.KIND, f"withdrawn {self.kind}")
             self.store.call(lambda client: client.log_batch(self.run_id, tags=[tag]))
             self.store.call(lambda client: client.set_terminated(self.run_id, "KILLED"))
             raise (first.owner or self._owner).error(self._name)
 
     def _describe(self, origin: Origin) -> None:
         """Parameters, dataset and artifacts; the last tag says that all of it stands."""
-        card = origin.study.card
+        card = origin.card
         params = {
             "tuner": card.search.tuner if card.search else "list",
             "image_size": card.images.image_size,
@@ -241,8 +217,29 @@ class StudyRun:
         passed("study described")
 
 
-def _note(study: Study, dataset: DatasetInfo) -> str:
-    card = study.card
+class FinalRun(StudyRun):
+    """The final run of a study: its trials are those at the final size, its model is registered."""
+
+    kind: ClassVar[str] = "final"
+
+    def choose(
+        self, tags: Mapping[str, str], params: Mapping[str, str], metrics: Mapping[str, float], *, step: int
+    ) -> None:
+        """Records which trial was chosen, its values and its figures."""
+        entries = [RunTag(name, value) for name, value in tags.items()]
+        texts = [Param(name, value) for name, value in params.items()]
+
+        def operation(client: MlflowClient) -> None:
+            self.guard(client)
+            client.log_batch(self.run_id, params=texts, tags=entries)
+
+        self.store.call(operation)
+        if not self.metrics().items() >= metrics.items():
+            self.log(metrics, step=step)
+        passed("chosen")
+
+
+def _note(card: Card, dataset: DatasetInfo) -> str:
     lines = [card.description, ""] if card.description else []
     if dataset.kind == "drawn":
         lines += ["**Drawn garments, not photos: these figures say nothing about real garments.**", ""]

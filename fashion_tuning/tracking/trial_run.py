@@ -49,7 +49,7 @@ class TrialRun:
         tags = {
             records.KIND: "trial",
             records.PARENT: study.run_id,
-            records.STUDY: study.record.digest,
+            records.STUDY: study.record.study,
             records.GENERATION: str(study.record.generation),
             records.PHOTOS: study.record.photos,
             records.TRIAL: str(record.trial),
@@ -60,6 +60,8 @@ class TrialRun:
             records.EPOCHS: str(record.epochs),
             records.LISTED: str(record.listed).lower(),
         }
+        if record.stage:
+            tags[records.STAGE] = record.stage
         if record.source:
             tags[records.SOURCE] = record.source
         if record.published_val_accuracy is not None:
@@ -187,9 +189,9 @@ def close_as_killed(store: Store, run_id: str) -> None:
 
 def run_name(record: records.TrialRecord) -> str:
     """What the UI calls a trial, such as `trial 07 · lr 0.0012 · dense 100 · drop 0.3`."""
-    values = record.values
+    values, what = record.values, record.stage.replace("_", " ") or "trial"
     name = (
-        f"trial {record.trial:02d} · lr {values['learning_rate']:.2g} · dense {values['dense_units']:g}"
+        f"{what} {record.trial:02d} · lr {values['learning_rate']:.2g} · dense {values['dense_units']:g}"
         f" · drop {values['dropout']:g}"
     )
     return name + (f" · attempt {record.attempt}" if record.attempt > 1 else "")

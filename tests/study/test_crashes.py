@@ -59,16 +59,28 @@ def test_killed_at_three_points_in_turn_a_study_equals_its_twin(study: Make, twi
     assert check(process) == 0
 
 
+LONG = BAYESIAN.replace("max_trials = 4", "max_trials = 14")
+IN_A_TRIAL = FAIL_POINTS[FAIL_POINTS.index("trial run") : FAIL_POINTS.index("standing") + 1]
+# Once each where a study comes by, those of a trial a second time deeper in; the last two where the study ends.
+EVERY_POINT = (
+    *(f"{point}:1" for point in FAIL_POINTS if point not in ("weights", "error", "failed", "study ended", "let go")),
+    *(f"{point}:2" for point in IN_A_TRIAL if point not in ("error", "failed")),
+    "study ended:1",
+    "let go:1",
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("point", [point for point in FAIL_POINTS if point not in ("weights", "failed")])
-def test_killed_at_any_point_a_study_equals_its_twin(point: str, study: Make, twin: list[dict]) -> None:
-    process = study("any")
-    kills = 0
-    for number in (1, 2, 3):
-        kills += process.run(kill_at=f"{point}:{number}") == -signal.SIGKILL
-    assert kills >= 1
+def test_killed_at_every_point_in_turn_a_study_equals_its_twin(
+    study: Make, tmp_path: Path, small_dataset: Dataset, weights: Weights
+) -> None:
+    expected = unbroken(tmp_path / "twin", LONG, small_dataset, weights)
+    process = study("every", LONG)
+    for point in EVERY_POINT:
+        assert process.run(kill_at=point) == -signal.SIGKILL, point
     assert process.run() == 0
-    assert_nothing_lost(process.uri, twin)
+    print(f"survived {len(EVERY_POINT)} kills")
+    assert_nothing_lost(process.uri, expected)
     assert check(process) == 0
 
 
@@ -88,7 +100,8 @@ def test_killed_when_a_trial_has_failed(study: Make, tmp_path: Path, small_datas
     expected = unbroken(tmp_path / "twin", FAILING, small_dataset, weights)
     assert len(expected) == 3  # and the diverged one
     process = study("failed", FAILING)
-    assert process.run(kill_at="failed") == -signal.SIGKILL
+    for point in ("error", "failed"):
+        assert process.run(kill_at=point) == -signal.SIGKILL
     assert process.run() == 0
     assert outcome(process.uri) == expected
     assert check(process) == 0

@@ -1,0 +1,58 @@
+"""The model card of a registered version, Markdown, made of what its runs say."""
+
+from __future__ import annotations
+
+from fashion_tuning.final.outcome import Outcome
+from fashion_tuning.study.inputs import StudyInputs
+
+
+def model_card(outcome: Outcome, inputs: StudyInputs) -> str:
+    """Data, training, figures and limits of a model (Mitchell et al. 2019, arXiv:1810.03993)."""
+    winner, dataset = outcome.winner, inputs.dataset
+    counts = dataset.manifest.counts()
+    num = {split: sum(labels.values()) for split, labels in counts.items()}
+    values = ", ".join(f"{name} {value:g}" for name, value in winner.values.items())
+    metrics = winner.metrics
+    lines = [
+        "Suggests the category of a garment from its photo: " + ", ".join(dataset.manifest.classes) + ".",
+        "",
+        "### Data",
+        f"- {dataset.name}, manifest `{dataset.manifest.digest}`: {num['train']} photos to train on,"
+        f" {num['validation']} to choose by, {num['test']} to measure on",
+        f"- decoded upright as RGB and squashed into a square of {inputs.card.images.image_size} pixels a side"
+        f" ({inputs.card.images.interpolation})",
+        "",
+        "### Training",
+        f"- Xception with ImageNet weights `{inputs.weights.digest}`, frozen; a head with {values}",
+        f"- seed 1 of {winner.parameters['seeds']}, epoch {metrics['best_epoch']:.0f}, where the mean validation"
+        " accuracy over the seeds was highest: fixed beforehand, not the luckiest seed",
+        f"- final run `{outcome.final.run_id}`, trial `{winner.run_id}`, study `{outcome.final.study}`",
+        "",
+        "### Figures",
+        f"- validation, mean over seeds: {metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}"
+        " (standard error); the model was chosen by it, so that it flatters",
+    ]
+    evaluation, figures = outcome.evaluation, outcome.evaluation.figures
+    lines += [
+        f"- test, look {evaluation.look}: accuracy {figures.accuracy:.4f}, 95% interval"
+        f" {figures.low:.4f} to {figures.high:.4f}; among the first three {figures.top_3:.4f};"
+        f" expected calibration error {figures.calibration_error:.3f}",
+        "",
+        "| class | precision | recall | F1 | photos |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {one.name} | {one.precision:.2f} | {one.recall:.2f} | {one.f1:.2f} | {one.support} |"
+            for one in figures.classes
+        ),
+    ]
+    lines += [
+        "",
+        "### Limits",
+        "- One garment in the picture, and one of these categories: anything else gets one of them all the same.",
+        "- Its photos come from few contributors; those of the test split are other people's than those of train,"
+        " but neither are a sample of a shop's.",
+        "- Classes are not equally frequent, and not equally so in every split.",
+    ]
+    if dataset.kind == "drawn":
+        lines += ["- **Made of drawn garments, not of photos: of no use for real ones.**"]
+    return "\n".join(lines)

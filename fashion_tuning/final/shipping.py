@@ -1,0 +1,69 @@
+"""The whole model of a final run: made, compared with prefix plus head, packed and registered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fashion_tuning.errors import ParityError
+from fashion_tuning.files import scratch_folder
+from fashion_tuning.final.job import Job
+from fashion_tuning.model.shipped import ModelCard
+from fashion_tuning.model.whole import Parity, ship
+from fashion_tuning.study.executors import Worker
+from fashion_tuning.tracking import registry
+from fashion_tuning.tracking.records import TrialRecord, artifacts
+from fashion_tuning.tracking.registry import Version
+from fashion_tuning.tracking.study_run import FinalRun
+
+PARITY = 1e-4  # of probabilities: whole model against prefix plus head
+
+
+def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) -> tuple[Version, Parity]:
+    """Makes, checks, packs and registers the whole model: seed 1 at best_epoch.
+
+    Raises:
+      ParityError: It does not say what prefix plus head say.
+      StoreError, DiskError: The store or a disk refuses.
+    """
+    inputs, refs, store = job.inputs, job.inputs.refs(), run.store
+    card = ModelCard(refs["validation"].classes, inputs.card.images.image_size, inputs.card.images.interpolation)
+    epoch = int(winner.metrics["best_epoch"])
+    with scratch_folder() as folder, artifacts(store, winner.run_id) as kept:
+        head, whole = kept / f"checkpoints/seed_1/epoch_{epoch:02d}.keras", folder / "model.keras"
+        parity: Parity | None = None
+        for step in worker.run(
+            ship, inputs.weights, head, card, whole, validation=refs["validation"], root=inputs.dataset.root
+        ):
+            parity = step if isinstance(step, Parity) else None
+        if parity is None or not parity.largest_difference <= PARITY:
+            raise ParityError(
+                f"the whole model differs from prefix plus head: {parity}", expected=f"at most {PARITY:g}"
+            )
+        run.log({"parity": parity.largest_difference}, step=len(job.sources))
+        example = inputs.dataset.root / refs["validation"].photos[0][0]
+        registry.pack(whole, folder / "packed", class_names=card.class_names, example=example.read_bytes())
+        version = registry.register(
+            store,
+            run.run_id,
+            folder / "packed",
+            name=registry.model_name(drawn=inputs.dataset.kind == "drawn"),
+            tags=_version_tags(job, run, winner),
+            description=f"{inputs.card.images.image_size} px, {_values(winner.values)}",
+        )
+    return version, parity
+
+
+def _version_tags(job: Job, run: FinalRun, winner: TrialRecord) -> dict[str, str]:
+    tags = {
+        "fashion.study": run.record.study,
+        "fashion.trial_run": winner.run_id,
+        "fashion.manifest": job.inputs.dataset.manifest.digest,
+        "image_size": str(job.inputs.card.images.image_size),
+        "best_val_accuracy": f"{winner.metrics['best_val_accuracy']:.4f}",
+        "best_val_accuracy_se": f"{winner.metrics['best_val_accuracy_se']:.4f}",
+    }
+    return tags | ({"fashion.study_run": job.study.run_id} if job.study else {})
+
+
+def _values(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in values.items())

@@ -1,0 +1,128 @@
+"""A shipped model in use: photos as they come, in whatever form, and class probabilities out.
+
+MLflow loads this module for `mlflow.pyfunc.load_model`, see `_load_pyfunc`; so it stays light.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fashion_tuning.data.decode import UnreadableImageError, from_array, open_rgb, resize
+
+BATCH_SIZE = 16
+COLUMN = "image"
+
+Photo = Path | bytes | np.ndarray
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says of one photo.
+
+    Args:
+      probabilities: (classes,) float32; None where the photo can't be read.
+      problem: Why not; "" where it can.
+    """
+
+    probabilities: np.ndarray | None
+    problem: str = ""
+
+
+class Classifier:
+    """A shipped model, loaded once.
+
+    Args:
+      path: A .keras file that model/whole.py wrote.
+
+    Raises:
+      BrokenCheckpointError: The file is no such model.
+    """
+
+    def __init__(self, path: Path) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        from fashion_tuning.model.shipped import load
+
+        self._model, card = load(path)
+        self.class_names = card.class_names
+        self.image_size = card.image_size
+        self._interpolation = card.interpolation
+
+    def answers(self, photos: Iterable[Photo]) -> Iterator[Answer]:
+        """One answer per photo, in order; a photo that can't be read does not stop the others."""
+        batch: list[Photo] = []
+        for photo in photos:
+            batch.append(photo)
+            if len(batch) == BATCH_SIZE:
+                yield from self._answer(batch)
+                batch = []
+        if batch:
+            yield from self._answer(batch)
+
+    def pixels(self, photo: Photo) -> np.ndarray:
+        """(image_size, image_size, 3) uint8: a photo as the model takes it.
+
+        Raises:
+          UnreadableImageError: It is no usable photo.
+        """
+        if isinstance(photo, list):  # what MLflow makes of an array of arrays
+            photo = np.asarray(photo, np.uint8)
+        if isinstance(photo, np.ndarray):
+            image = from_array(photo)
+        else:
+            image = open_rgb(photo if isinstance(photo, Path) else io.BytesIO(photo))
+        return resize(image, image_size=self.image_size, interpolation=self._interpolation)
+
+    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        """(batch, image_size, image_size, 3) uint8 -> (batch, classes) float32."""
+        return np.asarray(self._model.predict_on_batch(pixels), np.float32)
+
+    def _answer(self, photos: Sequence[Photo]) -> Iterator[Answer]:
+        read: list[np.ndarray] = []
+        problems: list[str] = []
+        for photo in photos:
+            try:
+                read.append(self.pixels(photo))
+                problems.append("")
+            except UnreadableImageError as error:
+                problems.append(error.reason)
+        found = iter(self.probabilities(np.stack(read)) if read else ())
+        for problem in problems:
+            yield Answer(None, problem) if problem else Answer(next(found))
+
+
+class _Pyfunc:
+    """What MLflow calls: encoded images or arrays in, one row of probabilities per image out."""
+
+    def __init__(self, path: Path) -> None:
+        self._classifier = Classifier(path)
+
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:  # noqa: ARG002 - MLflow's own
+        """A table with one column per class and one row per image.
+
+        Args:
+          model_input: A table with a column "image": encoded photos as bytes (JPEG, PNG, ...), or uint8 arrays
+            (height, width, channels) of any size. MLflow makes it of {"image": [...]} as well.
+
+        Raises:
+          ValueError: An image can't be read.
+        """
+        import pandas as pd
+
+        rows = []
+        for number, answer in enumerate(self._classifier.answers(model_input[COLUMN].tolist())):
+            if answer.probabilities is None:
+                raise ValueError(f"image {number}: {answer.problem}")
+            rows.append(answer.probabilities)
+        return pd.DataFrame(np.array(rows).reshape(len(rows), -1), columns=list(self._classifier.class_names))
+
+
+def _load_pyfunc(data_path: str) -> _Pyfunc:
+    """MLflow's entry (mlflow.org/docs/latest/python_api/mlflow.pyfunc.html, "loader_module")."""
+    return _Pyfunc(Path(data_path))

@@ -1,0 +1,95 @@
+"""Formats that a Keras model is written in, and how each is run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+Runner = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of exported models.
+
+    Args:
+      suffix: Of its file; "" for a folder.
+      modules: What has to be importable, from `distributions`.
+      keras_name: Keras's name of it (keras.io/api/models/model_saving_apis/export).
+    """
+
+    suffix: str
+    modules: tuple[str, ...]
+    distributions: tuple[str, ...]
+    keras_name: str
+
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        "litert": Format(".tflite", ("ai_edge_litert",), ("ai-edge-litert",), "litert"),
+        "onnx": Format(".onnx", ("tf2onnx", "onnx", "onnxruntime"), ("tf2onnx", "onnx", "onnxruntime"), "onnx"),
+        "openvino": Format(".xml", ("openvino",), ("openvino",), "openvino"),
+        "saved_model": Format("", ("tensorflow",), ("tensorflow",), "tf_saved_model"),
+    }
+)
+
+
+def export_model(model: keras.Model, format: str, target: Path) -> None:
+    """Writes a model, uint8 images in, at `target`, which must end as the format's files do."""
+    # It prints shapes and artefacts where results belong.
+    with contextlib.redirect_stdout(io.StringIO()):
+        model.export(str(target), format=FORMATS[format].keras_name, verbose=False)
+
+
+def load_runner(format: str, path: Path) -> Runner:
+    """A function of (batch, size, size, 3) uint8 -> (batch, classes) float32, for an exported model."""
+    return {"litert": _litert, "onnx": _onnx, "openvino": _openvino, "saved_model": _saved_model}[format](path)
+
+
+def _litert(path: Path) -> Runner:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    (given,), (found,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        interpreter.resize_tensor_input(given["index"], batch.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(given["index"], batch)
+        interpreter.invoke()
+        return interpreter.get_tensor(found["index"])
+
+    return run
+
+
+def _onnx(path: Path) -> Runner:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    return lambda batch: session.run(None, {given.name: batch})[0]
+
+
+def _openvino(path: Path) -> Runner:
+    import openvino
+
+    # The default precision depends on the processor; a comparison needs the exact one.
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda batch: compiled(batch)[0]
+
+
+def _saved_model(path: Path) -> Runner:
+    import keras
+
+    layer = keras.layers.TFSMLayer(str(path), call_endpoint="serve")
+    return lambda batch: np.asarray(layer(batch))

@@ -1,0 +1,67 @@
+"""The trials of a final run: every configuration of the study at the final size, the baseline, learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from fashion_tuning.config import Final, Number
+from fashion_tuning.study.queue import TrialQueue
+from fashion_tuning.tracking.records import TrialRecord
+
+CANDIDATE, BASELINE, LEARNING_RATE = "candidate", "baseline", "learning_rate"
+# ML Zoomcamp, module 8, section 8.9: what the course trains at 299 px.
+COURSE = {"learning_rate": 0.0005, "dense_units": 100, "dropout": 0.2}
+
+
+class FinalQueue(TrialQueue):
+    """Candidates in the order of the study's trials, then the course's configuration, then learning rates.
+
+    Args:
+      settings: The card's [final].
+      sources: The study's completed trials.
+      attempts: Every recorded attempt of this final run, none of them RUNNING.
+      choose: Picks one of this run's candidates, once all of them have ended.
+    """
+
+    def __init__(
+        self,
+        settings: Final,
+        sources: Sequence[TrialRecord],
+        attempts: list[TrialRecord],
+        *,
+        choose: Callable[[], TrialRecord],
+    ) -> None:
+        super().__init__(attempts, max_trials=len(sources) + 1 + len(settings.learning_rate_factors))
+        self._settings = settings
+        self._sources = sources
+        self._choose = choose
+
+    def _new_trial(self, trial: int) -> TrialRecord | None:
+        place = trial - 1
+        if place < len(self._sources):
+            source = self._sources[place]
+            return self._new_record(trial, source.values, stage=CANDIDATE, source=f"trial {source.trial:02d}")
+        if place == len(self._sources):
+            return self._new_record(trial, COURSE, stage=BASELINE, source="course")
+        if len([one for one in self.ended if one.stage == CANDIDATE]) < len(self._sources):
+            return None  # with several workers some still run
+        chosen = self._choose()
+        factor = self._settings.learning_rate_factors[place - len(self._sources) - 1]
+        values = {**chosen.values, "learning_rate": float(f"{chosen.values['learning_rate'] * factor:.6g}")}
+        return self._new_record(trial, values, stage=LEARNING_RATE, source=chosen.source)
+
+    def _new_record(self, trial: int, values: Mapping[str, Number], *, stage: str, source: str) -> TrialRecord:
+        return TrialRecord(
+            run_id="",
+            trial=trial,
+            attempt=0,
+            ask=self.next_order(),
+            tell=None,
+            status="RUNNING",
+            values=dict(values),
+            scope={},
+            epochs=self._settings.epochs,
+            listed=False,
+            source=source,
+            stage=stage,
+        )

@@ -1,0 +1,53 @@
+"""The study that a final run goes on from: found, and fit for that; read-only."""
+
+from __future__ import annotations
+
+from fashion_tuning.errors import DataError, UsageError, WeightsError
+from fashion_tuning.study.inputs import StudyInputs
+from fashion_tuning.study.recorded import read_recorded
+from fashion_tuning.tracking.records import StudyRecord, current_study, find_studies
+from fashion_tuning.tracking.store import Store
+
+
+def finished_study(store: Store, inputs: StudyInputs, study: StudyRecord | None) -> StudyRecord | None:
+    """The study that a person named, or the one of a card; None for a card that fixes its configuration.
+
+    Args:
+      inputs: The card with the photos and weights that are here.
+      study: The study, where it was named.
+
+    Raises:
+      UsageError: There is no study of this card, or it was not finished.
+      StudyOwnedError: A live process still works on it.
+      DataError, WeightsError: Photos or weights are not those that it was run on.
+    """
+    if study is None:
+        if inputs.card.is_fixed:
+            return None
+        study = current_study(find_studies(store, inputs.experiment), inputs.study.digest)
+    if study is None:
+        raise UsageError(
+            f"no study of this card {inputs.card.name!r} with these photos and weights in {store.uri}",
+            expected="a finished study, or a card of one configuration without a search",
+            action="fashion-tuning tune with the same card makes it",
+        )
+    if study.runs and study.owner is not None:
+        raise study.owner.error(f"study {study.digest} of {study.experiment!r}")
+    if study.status != "FINISHED":
+        raise UsageError(
+            f"study {study.digest} of {study.experiment!r} is {study.status}: it has trials to come",
+            expected="a finished study",
+            action="fashion-tuning tune with the same card finishes it; --max-trials N ends it sooner",
+        )
+    key = read_recorded(store, study).key
+    if inputs.dataset.manifest.digest != key.manifest:
+        raise DataError(
+            f"the photos in {inputs.dataset.root} have manifest {inputs.dataset.manifest.digest}",
+            expected=f"those of the study, manifest {key.manifest}",
+            action="name their folder with --data",
+        )
+    if inputs.weights.digest != key.weights:
+        raise WeightsError(
+            f"the weights here have digest {inputs.weights.digest}", expected=f"the study's, {key.weights}"
+        )
+    return study
