@@ -16,9 +16,19 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from platformdirs import user_cache_path
 
+from fashion_tuning.cli_models import models
 from fashion_tuning.errors import FashionTuningError, UsageError
+from fashion_tuning.options import (
+    READING,
+    DataOption,
+    DebugOption,
+    JsonOption,
+    StoreOption,
+    TimeoutOption,
+    cache_folder,
+    environment_folder,
+)
 
 app = typer.Typer(
     name="fashion-tuning",
@@ -32,37 +42,10 @@ app = typer.Typer(
 )
 cache_app = typer.Typer(no_args_is_help=True, help="List, verify or prune the feature cache.", rich_markup_mode=None)
 app.add_typer(cache_app, name="cache")
-
-DataOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        help="Folder of photos: train/ validation/ test/, or one folder per class; default: FASHION_TUNING_DATA.",
-        show_default=False,
-    ),
-]
-StoreOption = Annotated[
-    str | None,
-    typer.Option("--tracking-uri", help="MLflow store; default: MLFLOW_TRACKING_URI, or mlflow.db here."),
-]
-TimeoutOption = Annotated[
-    float | None,
-    typer.Option(
-        "--store-timeout",
-        min=0,
-        envvar="FASHION_TUNING_STORE_TIMEOUT",
-        help="Seconds to wait for a tracking store that is locked or away; default: 300.",
-        show_default=False,
-        show_envvar=False,
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback where a bug is met.")]
-
+app.add_typer(models)
 
 INTERRUPTED = 130
 SECONDS_TO_END = 4.5  # after an interrupt, whatever is in hand
-READING = 20.0  # seconds that those who only read wait for a store
 
 
 @app.callback()
@@ -273,18 +256,6 @@ def cache_prune(
     from fashion_tuning.show import Terminal
 
     Terminal().pruned(prune_cache(cache_folder(), unused_days=unused_days))
-
-
-def environment_folder() -> Path | None:
-    """The folder that FASHION_TUNING_DATA names, if any."""
-    named = os.environ.get("FASHION_TUNING_DATA")
-    return Path(named) if named else None
-
-
-def cache_folder() -> Path:
-    """FASHION_TUNING_CACHE, or the system's place for caches."""
-    named = os.environ.get("FASHION_TUNING_CACHE")
-    return Path(named).absolute() if named else user_cache_path("fashion-tuning")
 
 
 def main() -> NoReturn:

@@ -48,7 +48,7 @@ def start_study(
     # Their slow import of Keras runs beside all that follows.
     workers = [Worker() for _ in range(num_workers)]
     try:
-        dataset = _photos(card, data_dir or environment_dir, cache_dir=cache_dir, terminal=terminal)
+        dataset = find_photos(card, data_dir or environment_dir, cache_dir=cache_dir, terminal=terminal)
         with silent_stderr():
             from fashion_tuning.study.inputs import StudyInputs
             from fashion_tuning.study.leaderboard import leaderboard
@@ -75,7 +75,7 @@ def start_study(
     terminal.next_steps(study, tracking_uri=tracking_uri, card_path=card_path if card.search else None)
 
 
-def _photos(card: Card, data_dir: Path | None, *, cache_dir: Path, terminal: Terminal) -> Dataset:
+def find_photos(card: Card, data_dir: Path | None, *, cache_dir: Path, terminal: Terminal) -> Dataset:
     """The card's photos; drawn garments where the card asks for them or nobody named a folder."""
     with terminal.counting("verifying photos") as progress:
         if card.photos == "clothing":

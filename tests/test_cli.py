@@ -13,8 +13,9 @@ from PIL import Image
 
 import fashion_tuning
 from fashion_tuning.config import Study, load_card
+from fashion_tuning.tracking.origin import DatasetInfo, Origin
 from fashion_tuning.tracking.store import Store
-from fashion_tuning.tracking.study_run import DatasetInfo, Origin, StudyRun
+from fashion_tuning.tracking.study_run import StudyRun
 
 HEAVY = {"tensorflow", "keras", "keras_tuner", "mlflow", "pandas", "sklearn", "scipy", "numpy"}
 
@@ -31,9 +32,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store_uri(project: Path) -> str:
     """A store with one study that has no trial."""
     uri = f"sqlite:///{project}/store/mlflow.db"
-    study = Study(card=load_card(PROJECT / "experiments" / "course.toml"), inputs={})
+    card = load_card(PROJECT / "experiments" / "course.toml")
+    study = Study(card=card, inputs={})
     dataset = DatasetInfo(name="none", digest="0", source="/none", kind="folder", counts={"train": {"hat": 1}})
-    origin = Origin(study, card_text="", manifest_csv="", dataset=dataset)
+    origin = Origin(card, "", "", dataset, study.digest, study.digest, study.parts(), {})
     run = StudyRun.begin(Store(uri), "course", origin, generation=1)
     run.start(origin)
     run.end("KILLED")

@@ -112,13 +112,38 @@ def decode(source: Path | BinaryIO, *, image_size: int, interpolation: str = "bi
       UnreadableImageError: the file is no usable photo.
       ValueError: interpolation is none of INTERPOLATIONS, or image_size is below 1.
     """
+    return resize(open_rgb(source), image_size=image_size, interpolation=interpolation)
+
+
+def resize(image: Image.Image, *, image_size: int, interpolation: str = "bilinear") -> np.ndarray:
+    """An RGB image as pixels of one size; the second half of `decode`.
+
+    Returns: uint8 array (image_size, image_size, 3), RGB, 0..255.
+
+    Raises:
+      ValueError: interpolation is none of INTERPOLATIONS, or image_size is below 1.
+    """
     if interpolation not in _RESAMPLING:
         raise ValueError(f"interpolation {interpolation!r}, expected one of {', '.join(INTERPOLATIONS)}")
     if image_size < 1:
         raise ValueError(f"image_size {image_size}, expected at least 1")
     # No Image.draft and no reducing_gap: both are faster and change pixels.
-    image = open_rgb(source).resize((image_size, image_size), _RESAMPLING[interpolation], reducing_gap=None)
-    return np.array(image)
+    return np.array(image.resize((image_size, image_size), _RESAMPLING[interpolation], reducing_gap=None))
+
+
+def from_array(pixels: np.ndarray) -> Image.Image:
+    """An image out of an array of any size: uint8, grey (height, width) or (height, width, 1), 3 RGB, 4 RGBA.
+
+    Raises:
+      UnreadableImageError: the array is no such image.
+    """
+    if pixels.dtype != np.uint8 or not pixels.size:
+        raise UnreadableImageError(f"an array of {pixels.dtype} {pixels.shape}, expected uint8 with 1, 3 or 4 channels")
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
+        raise UnreadableImageError(f"an array of shape {pixels.shape}, expected 1, 3 or 4 channels")
+    return _flatten(Image.fromarray(np.ascontiguousarray(pixels)))
 
 
 def _to_rgb(image: Image.Image) -> Reading:

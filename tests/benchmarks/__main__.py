@@ -11,9 +11,9 @@ from pathlib import Path
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from fashion_tuning.cli import cache_folder, environment_folder
 from fashion_tuning.data.source import open_dataset, open_drawn
 from fashion_tuning.model.weights import get_weights
+from fashion_tuning.options import cache_folder, environment_folder
 from fashion_tuning.quiet import silent_stderr
 
 with silent_stderr():

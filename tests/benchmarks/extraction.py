@@ -28,18 +28,18 @@ def measure(dataset: Dataset, weights: Weights) -> Extraction:
     pixels = np.stack([decode(path, image_size=IMAGE_SIZE, interpolation="nearest") for path, _ in photos])
     prefix = build_prefix(weights, image_size=IMAGE_SIZE)
     bare, whole = [], []
-    with Extractor(weights, image_size=IMAGE_SIZE, interpolation="nearest") as extractor:
-        prefix.predict_on_batch(pixels[:BATCH_SIZE])
-        list(extractor.features(photos[:BATCH_SIZE]))
-        for _ in range(ROUNDS):
-            started = time.perf_counter()
-            for start in range(0, len(pixels), BATCH_SIZE):
-                prefix.predict_on_batch(pixels[start : start + BATCH_SIZE])
-            bare.append(len(photos) / (time.perf_counter() - started))
-            started = time.perf_counter()
-            for _ in extractor.features(photos):
-                pass
-            whole.append(len(photos) / (time.perf_counter() - started))
+    extractor = Extractor(weights, image_size=IMAGE_SIZE, interpolation="nearest")
+    prefix.predict_on_batch(pixels[:BATCH_SIZE])
+    list(extractor.features(photos[:BATCH_SIZE]))
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        for start in range(0, len(pixels), BATCH_SIZE):
+            prefix.predict_on_batch(pixels[start : start + BATCH_SIZE])
+        bare.append(len(photos) / (time.perf_counter() - started))
+        started = time.perf_counter()
+        for _ in extractor.features(photos):
+            pass
+        whole.append(len(photos) / (time.perf_counter() - started))
     # Round by round, since the speed of a shared machine drifts.
     ratio = float(np.median([one / other for one, other in zip(whole, bare, strict=True)]))
     row = (

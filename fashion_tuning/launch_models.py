@@ -1,0 +1,190 @@
+"""From what a person types to a final run, an evaluation, predictions, an export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fashion_tuning.config import load_card
+from fashion_tuning.data.manifest import SPLITS
+from fashion_tuning.data.source import open_drawn
+from fashion_tuning.errors import UsageError
+from fashion_tuning.launch import find_photos
+from fashion_tuning.model.weights import get_weights
+from fashion_tuning.quiet import silent_stderr
+from fashion_tuning.show_models import ModelTerminal
+from fashion_tuning.study.executors import Worker
+from fashion_tuning.wording import drawn_banner
+
+if TYPE_CHECKING:
+    from fashion_tuning.service.predict import Prediction
+
+
+def start_final(
+    name: str,
+    *,
+    cache_dir: Path,
+    top: int,
+    num_workers: int = 1,
+    data_dir: Path | None = None,
+    environment_dir: Path | None = None,
+    tracking_uri: str | None = None,
+    store_timeout: float | None = None,
+    override: bool | None = None,
+    as_json: bool = False,
+) -> None:
+    """Runs or resumes the final run of a study, or of a card that fixes its configuration, and shows what came of it.
+
+    Args:
+      name: A card's path, or the name or run id of a study.
+      override: See `final.final_train`.
+
+    Raises:
+      FashionTuningError: Of the kind that says what a person has to do.
+    """
+    path = Path(name) if name.endswith(".toml") else None
+    card = load_card(path) if path else None
+    text = path.read_text(encoding="utf-8") if path else ""
+    terminal = ModelTerminal(as_json=as_json)
+    workers = [Worker() for _ in range(num_workers)]
+    try:
+        with silent_stderr():
+            from fashion_tuning.final.job import make_job
+            from fashion_tuning.final.train import final_train
+            from fashion_tuning.study.finished import finished_study
+            from fashion_tuning.study.inputs import StudyInputs
+            from fashion_tuning.study.leaderboard import find_study
+            from fashion_tuning.study.recorded import read_recorded
+            from fashion_tuning.tracking.store import PATIENCE, Store
+        patience = PATIENCE if store_timeout is None else store_timeout
+        store = Store(tracking_uri, must_exist=card is None or not card.is_fixed, patience=patience, tell=terminal.line)
+        study = None
+        if card is None:
+            study = find_study(store, name)
+            recorded = read_recorded(store, study)
+            card, text = recorded.card, recorded.card_text
+        drawn = study is not None and study.photos == "drawn"
+        dataset = (
+            open_drawn(cache_dir=cache_dir)
+            if drawn
+            else find_photos(card, data_dir or environment_dir, cache_dir=cache_dir, terminal=terminal)
+        )
+        weights = get_weights(card.model.backbone, cache_dir=cache_dir, progress=terminal.line)
+        terminal.banner(dataset)
+        inputs = StudyInputs(card, text, dataset, weights, cache_dir)
+        job = make_job(inputs, store, finished_study(store, inputs, study), top=top)
+        with terminal.progress() as report:
+            outcome = final_train(job, store, workers=workers, report=report, tell=terminal.line, override=override)
+    finally:
+        for worker in workers:
+            worker.close()
+    terminal.final(outcome)
+    terminal.banner(dataset)
+
+
+def start_evaluation(
+    model: str,
+    *,
+    split: str,
+    cache_dir: Path,
+    data_dir: Path | None = None,
+    environment_dir: Path | None = None,
+    tracking_uri: str | None = None,
+    as_json: bool = False,
+) -> None:
+    """Measures a registered model on a split, records the look and shows it.
+
+    Raises:
+      FashionTuningError: Of the kind that says what a person has to do.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"split {split!r}", expected=f"one of {', '.join(SPLITS)}")
+    terminal = ModelTerminal(as_json=as_json)
+    worker = Worker()
+    try:
+        with silent_stderr():
+            from fashion_tuning.evaluate import evaluate
+            from fashion_tuning.service.registered import find_registered
+            from fashion_tuning.tracking.store import Store
+        store = Store(tracking_uri, must_exist=True, tell=terminal.line)
+        registered = find_registered(store, model)
+        root = registered.photos(data_dir, environment_dir, cache_dir=cache_dir)
+        weights = get_weights(registered.recorded.key.backbone, cache_dir=cache_dir, progress=terminal.line)
+        with terminal.counting("features") as tell:
+            evaluation = evaluate(
+                store,
+                registered.subject,
+                split=split,
+                by="evaluate",
+                worker=worker,
+                weights=weights,
+                root=root,
+                cache_dir=cache_dir,
+                tell=tell,
+            )
+    finally:
+        worker.close()
+    terminal.evaluation(evaluation)
+
+
+def predictions(
+    files: Sequence[Path], *, top: int, model: str, tracking_uri: str | None, tell: Callable[[str], None]
+) -> Iterator[Prediction]:
+    """What a registered model says of each file, as soon as it is there; read-only.
+
+    Args:
+      tell: Told which version answers, and what drawn garments are.
+
+    Raises:
+      FashionTuningError: Of the kind that says what a person has to do.
+    """
+    with silent_stderr():
+        from fashion_tuning.model.classifier import Classifier
+        from fashion_tuning.service.predict import photo_files, predict
+        from fashion_tuning.service.registered import readable
+        from fashion_tuning.tracking import registry
+        from fashion_tuning.tracking.store import Store
+    store = Store(tracking_uri, must_exist=True)
+    version = registry.require_version(store, model)
+    paths = photo_files(files)
+    if not paths:
+        raise UsageError(f"no file in {', '.join(map(str, files))}", expected="photos, or folders of them")
+    with readable(version), registry.model_file(store, version) as path, silent_stderr():
+        classifier = Classifier(path)
+    tell(f"{version}" + (f"\n{drawn_banner()}" if version.is_drawn else ""))
+    yield from predict(classifier, paths, top=top)
+
+
+def start_export(
+    model: str,
+    format: str,
+    target: Path | None,
+    *,
+    cache_dir: Path,
+    data_dir: Path | None = None,
+    environment_dir: Path | None = None,
+    tracking_uri: str | None = None,
+    as_json: bool = False,
+) -> None:
+    """Writes a registered model in another format and shows how it compares with Keras.
+
+    Raises:
+      FashionTuningError: Of the kind that says what a person has to do.
+    """
+    terminal = ModelTerminal(as_json=as_json)
+    with silent_stderr():
+        from fashion_tuning.model.exporting import FORMATS
+        from fashion_tuning.service.export import export, require_libraries
+        from fashion_tuning.service.registered import find_registered, readable
+        from fashion_tuning.tracking import registry
+        from fashion_tuning.tracking.store import Store
+    require_libraries(format)
+    store = Store(tracking_uri, must_exist=True)
+    registered = find_registered(store, model)
+    version = registered.version
+    target = target or Path(f"{version.name}-{version.number}{FORMATS[format].suffix}")
+    root = registered.photos(data_dir, environment_dir, cache_dir=cache_dir)
+    with readable(version), registry.model_file(store, version) as path, silent_stderr():
+        exported = export(path, format, target, pixels=registered.pixels(root))
+    terminal.export(exported)

@@ -1,0 +1,53 @@
+"""Options that several commands have, and the folders that the environment names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from platformdirs import user_cache_path
+
+READING = 20.0  # seconds that those who only read wait for a store
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Folder of photos: train/ validation/ test/, or one folder per class; default: FASHION_TUNING_DATA.",
+        show_default=False,
+    ),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--tracking-uri", help="MLflow store; default: MLFLOW_TRACKING_URI, or mlflow.db here."),
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--store-timeout",
+        min=0,
+        envvar="FASHION_TUNING_STORE_TIMEOUT",
+        help="Seconds to wait for a tracking store that is locked or away; default: 300.",
+        show_default=False,
+        show_envvar=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback where a bug is met.")]
+ModelOption = Annotated[
+    str, typer.Option("--model", help="NAME, NAME@ALIAS or NAME/VERSION; a name alone means its champion.")
+]
+
+
+def environment_folder() -> Path | None:
+    """The folder that FASHION_TUNING_DATA names, if any."""
+    named = os.environ.get("FASHION_TUNING_DATA")
+    return Path(named) if named else None
+
+
+def cache_folder() -> Path:
+    """FASHION_TUNING_CACHE, or the system's place for caches."""
+    named = os.environ.get("FASHION_TUNING_CACHE")
+    return Path(named).absolute() if named else user_cache_path("fashion-tuning")

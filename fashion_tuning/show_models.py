@@ -1,0 +1,164 @@
+"""What a person sees of final runs and of registered models, and what a machine reads with --json."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from fashion_tuning.show import PROGRAM, Terminal
+from fashion_tuning.wording import size
+
+if TYPE_CHECKING:
+    from fashion_tuning.evaluate import Evaluation
+    from fashion_tuning.final.outcome import Outcome
+    from fashion_tuning.service.export import Export
+    from fashion_tuning.service.predict import Prediction
+
+
+class ModelTerminal(Terminal):
+    """A terminal that knows models as well."""
+
+    def final(self, outcome: Outcome) -> None:
+        """What a final run has come to: the choice, its trials, test figures, the registry."""
+        if self.as_json:
+            self.json("final", outcome_json(outcome))
+            return
+        final, winner = outcome.final, outcome.winner
+        self.line(f"\n{final.experiment} · final {final.digest} · run {final.run_id}")
+        self._console.print(_final_table(outcome))
+        self.line(f"chosen: {winner.stage.replace('_', ' ')} {winner.trial:02d}, of {winner.source} of the study")
+        found = outcome.correlation
+        if found is not None and found.value != found.value:
+            self.line(f"{found.num_trials} trials say nothing of the ranks at the two sizes")
+        elif found is not None:
+            self.line(
+                f"rank correlation between the sizes (Spearman, {found.num_trials} trials): {found.value:.2f},"
+                f" 95% interval {found.low:.2f} to {found.high:.2f}"
+            )
+        self.evaluation(outcome.evaluation)
+        if outcome.published:
+            self.line(f"  published: {outcome.published}")
+        promotion = outcome.promotion
+        self.line(f"registered: {outcome.version} (run {outcome.version.run_id}), alias candidate")
+        moved = "alias champion is there too" if promotion.moved else f"alias champion stays at {promotion.champion}"
+        self.line(f"{moved}: {promotion.reason}")
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """Figures of one look at a split."""
+        if self.as_json:
+            values = {"run": evaluation.run_id, "split": evaluation.split, "look": evaluation.look}
+            self.json("evaluation", {**values, "metrics": evaluation.metrics()})
+            return
+        figures = evaluation.figures
+        table = Table(box=None, pad_edge=False)
+        for header in (evaluation.split, "precision", "recall", "F1", "photos"):
+            table.add_column(header, justify="left" if header == evaluation.split else "right")
+        for one in figures.classes:
+            table.add_row(one.name, f"{one.precision:.3f}", f"{one.recall:.3f}", f"{one.f1:.3f}", str(one.support))
+        self._console.print(table)
+        spread = f" ± {stdev(evaluation.seeds):.4f}" if len(evaluation.seeds) > 1 else ""
+        self.line(
+            f"{evaluation.split} accuracy {figures.accuracy:.4f}, 95% interval {figures.low:.4f} to {figures.high:.4f}"
+            f" (look {evaluation.look} at these photos); over seeds {fmean(evaluation.seeds):.4f}{spread}"
+        )
+        self.line(
+            f"  macro F1 {figures.macro_f1:.4f} · top 2 {figures.top_2:.4f} · top 3 {figures.top_3:.4f}"
+            f" · log loss {figures.log_loss:.3f} · calibration error {figures.calibration_error:.3f}"
+            f" · at train's priors {figures.accuracy_at_train_priors:.4f}"
+        )
+        if (test := evaluation.against_baseline) is not None:
+            self.line(
+                f"  the course's configuration {evaluation.baseline:.4f}; right alone {test.only_first}"
+                f" against {test.only_second} (McNemar p = {test.p_value:.3f})"
+            )
+
+    def predictions(self, predictions: Iterable[Prediction]) -> list[Prediction]:
+        """A table of predictions; what can't be read is told on standard error as it comes."""
+        shown = []
+        table = Table(box=None, pad_edge=False)
+        for one in predictions:
+            shown.append(one)
+            if self.as_json:
+                ranked = [{"category": name, "probability": probability} for name, probability in one.ranked]
+                values = {"path": str(one.path), "ranked": ranked, "seconds": one.seconds, "problem": one.problem}
+                self.json("prediction", values)
+            elif one.problem:
+                print(f"{PROGRAM}: {one.path}: {one.problem}", file=sys.stderr, flush=True)
+            else:
+                if not table.columns:
+                    for header in ("file", *(f"{place}." for place in range(1, 1 + len(one.ranked))), "seconds"):
+                        table.add_column(header, justify="right" if header == "seconds" else "left")
+                answers = (f"{name} {probability:.3f}" for name, probability in one.ranked)
+                table.add_row(str(one.path), *answers, f"{one.seconds:.2f}")
+        if table.rows:
+            self._console.print(table)
+        return shown
+
+    def export(self, export: Export) -> None:
+        """An exported model: where, how large, how near to Keras and how fast beside it."""
+        if self.as_json:
+            self.json("export", asdict(export))
+            return
+        self.line(f"{export.path}: {export.format}, {size(export.num_bytes)}")
+        self.line(
+            f"largest difference to Keras in a probability, over {export.num_images} validation photos:"
+            f" {export.largest_difference:.2g}"
+        )
+        for one in export.speeds:
+            self.line(
+                f"batch {one.batch_size}: {one.images_per_second:.1f} images/s, Keras"
+                f" {one.keras_images_per_second:.1f}, ratio {one.images_per_second / one.keras_images_per_second:.2f}"
+            )
+
+    def imagenet(self, file: Path, found: Sequence[tuple[str, str, float]]) -> None:
+        """ImageNet classes of a photo, best first."""
+        if self.as_json:
+            classes = [{"id": key, "name": name, "probability": probability} for key, name, probability in found]
+            self.json("imagenet", {"path": str(file), "classes": classes})
+            return
+        for _, name, probability in found:
+            self.line(f"{probability:.4f}  {name}")
+
+
+def _final_table(outcome: Outcome) -> Table:
+    """All trials of a final run, best first."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for header in ("trial", "of", "learning\nrate", "dense\nunits", "dropout", "val accuracy\n± se", "best\nepoch"):
+        table.add_column(header, justify="left" if header in ("trial", "of") else "right", no_wrap=True)
+    for record in sorted(outcome.trials, key=lambda one: (-(one.score or 0.0), one.trial)):
+        metrics = record.metrics
+        mark = " <- chosen" if record == outcome.winner else ""
+        table.add_row(
+            f"{record.trial:02d} {record.stage.replace('_', ' ')}",
+            record.source,
+            f"{record.values['learning_rate']:.3g}",
+            f"{record.values['dense_units']:g}",
+            f"{record.values['dropout']:.3g}",
+            f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}",
+            f"{metrics['best_epoch']:.0f}/{metrics['epochs_run']:.0f}{mark}",
+        )
+    return table
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """What `final-train --json` prints at its end."""
+    evaluation, found = outcome.evaluation, outcome.correlation
+    return {
+        "final_run": outcome.final.run_id,
+        "trials": [asdict(record) for record in outcome.trials],
+        "candidate": outcome.candidate.run_id,
+        "winner": outcome.winner.run_id,
+        "rank_correlation": asdict(found) if found is not None and found.value == found.value else None,
+        "parity": outcome.parity.largest_difference if outcome.parity else None,
+        "version": asdict(outcome.version),
+        "champion": asdict(outcome.promotion),
+        "evaluation_run": evaluation.run_id,
+        "look": evaluation.look,
+        "test": evaluation.metrics(),
+    }
