@@ -10,7 +10,7 @@ READY := .venv/.ready
 RUN := $(BIN)/fashion-tuning
 
 .DEFAULT_GOAL := help
-.PHONY: help tune demo data leaderboard ui check replay cache test test-all lint bench lock
+.PHONY: help tune demo data leaderboard ui final-train check replay cache test test-all lint bench lock
 
 help: ## Show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ leaderboard: $(READY) ## The newest study's trials, best first
 
 ui: $(READY) ## The MLflow UI on the right store
 	$(RUN) ui $(ARGS)
+
+final-train: $(READY) ## Choose, retrain at the final size, register and measure
+	$(RUN) final-train $(CARD) $(ARGS)
 
 check: $(READY) ## Whether a study's runs agree with each other and with their artifacts
 	$(RUN) check $(ARGS)
@@ -56,7 +59,7 @@ bench: $(READY) ## Speed, as ratios measured in one run
 
 lock: $(READY) ## Renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --upgrade --no-emit-index-url --no-emit-find-links --strip-extras --extra dev \
+	$(BIN)/pip-compile --quiet --upgrade --no-emit-index-url --no-emit-find-links --strip-extras --extra dev --extra export \
 		--output-file requirements.lock pyproject.toml
 
 $(READY): pyproject.toml requirements.lock
