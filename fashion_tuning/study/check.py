@@ -88,8 +88,9 @@ def check(store: Store, study: StudyRecord, *, cache_dir: Path) -> Findings:
 def _study_run(store: Store, study: StudyRecord) -> Iterator[str]:
     """The study run's own artifacts and digests."""
     text = json.dumps(study.parts, sort_keys=True, separators=(",", ":"))
-    if hashlib.sha256(text.encode()).hexdigest()[:16] != study.digest:
-        yield f"fashion.study is {study.digest}, but fashion.parts have another digest"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    if {study.study, study.digest} != {digest}:
+        yield f"fashion.study is {study.study}, but fashion.parts have another digest, {digest}"
     if study.status == "RUNNING" and not study.runs:
         yield "RUNNING, but no live process owns it; the next start of its card closes it"
     with artifacts(store, study.run_id) as folder:

@@ -1,6 +1,6 @@
 """`make bench`: every speed figure of the README, measured in one run on the same images.
 
-Prints a Markdown table. Run it on a quiet machine; it takes about eight minutes on two cores.
+Prints a Markdown table. Run it on a quiet machine; it takes about twelve minutes on two cores.
 Photos come from FASHION_TUNING_DATA, or else garments are drawn.
 """
 
@@ -18,7 +18,7 @@ from fashion_tuning.quiet import silent_stderr
 
 with silent_stderr():
     from fashion_tuning.model import engine
-    from tests.benchmarks import ask, extraction, loop, resume, trial
+    from tests.benchmarks import answer, ask, extraction, loop, resume, trial
 
 HEADER = "| what | measured | against | ratio |\n|---|---|---|---|"
 
@@ -34,8 +34,10 @@ def main() -> None:
     print(HEADER, flush=True)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        extracted = extraction.measure(dataset, weights)
+        extracted = extraction.measure(dataset, weights, image_size=150)
         show(extracted.rows)
+        show(extraction.measure(dataset, weights, image_size=299).rows)
+        show(answer.measure(dataset, weights, scratch))
         looped = loop.measure(dataset, weights, scratch)
         show(looped.rows)
         trials = trial.measure(dataset, weights, cache, scratch)

@@ -11,8 +11,7 @@ from fashion_tuning.model.backbone import build_prefix
 from fashion_tuning.model.extraction import BATCH_SIZE, Extractor
 from fashion_tuning.model.weights import Weights
 
-IMAGE_SIZE = 150
-NUM_IMAGES = 256
+NUM_IMAGES = {150: 256, 299: 96}  # by image size: about as many seconds each
 ROUNDS = 3
 
 
@@ -22,13 +21,14 @@ class Extraction:
     images_per_second: float
 
 
-def measure(dataset: Dataset, weights: Weights) -> Extraction:
+def measure(dataset: Dataset, weights: Weights, *, image_size: int) -> Extraction:
     """Images/s from files to features, and of the network alone on pixels that are there already."""
-    photos = [(dataset.path(photo), photo.sha256) for photo in dataset.manifest.select("train")[:NUM_IMAGES]]
-    pixels = np.stack([decode(path, image_size=IMAGE_SIZE, interpolation="nearest") for path, _ in photos])
-    prefix = build_prefix(weights, image_size=IMAGE_SIZE)
+    chosen = dataset.manifest.select("train")[: NUM_IMAGES[image_size]]
+    photos = [(dataset.path(photo), photo.sha256) for photo in chosen]
+    pixels = np.stack([decode(path, image_size=image_size, interpolation="nearest") for path, _ in photos])
+    prefix = build_prefix(weights, image_size=image_size)
     bare, whole = [], []
-    extractor = Extractor(weights, image_size=IMAGE_SIZE, interpolation="nearest")
+    extractor = Extractor(weights, image_size=image_size, interpolation="nearest")
     prefix.predict_on_batch(pixels[:BATCH_SIZE])
     list(extractor.features(photos[:BATCH_SIZE]))
     for _ in range(ROUNDS):
@@ -43,7 +43,7 @@ def measure(dataset: Dataset, weights: Weights) -> Extraction:
     # Round by round, since the speed of a shared machine drifts.
     ratio = float(np.median([one / other for one, other in zip(whole, bare, strict=True)]))
     row = (
-        f"feature extraction at {IMAGE_SIZE} px, files to features ({len(photos)} images, median of {ROUNDS})",
+        f"feature extraction at {image_size} px, files to features ({len(photos)} images, median of {ROUNDS})",
         f"{np.median(whole):.1f} images/s",
         f"bare engine {np.median(bare):.1f} images/s",
         f"{ratio:.2f}",

@@ -31,7 +31,7 @@ from fashion_tuning.tracking import registry
 from fashion_tuning.tracking.records import StudyRecord
 from fashion_tuning.tracking.store import Store
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 FINAL = """
 [final]
@@ -240,7 +240,6 @@ def test_a_second_start_does_nothing_again(setting: Setting, outcome: Outcome) -
     assert (again.evaluation.run_id, again.evaluation.look) == (outcome.evaluation.run_id, 1)
 
 
-@pytest.mark.slow
 def test_champion_moves_unless_the_candidate_is_worse(setting: Setting, outcome: Outcome) -> None:
     card = parse_card(TEXT.replace("epochs = 2\npatience = 1", "epochs = 1\npatience = 1"), name="card")
     kept = setting.run(setting.job(card=card), override=False)
@@ -266,7 +265,6 @@ def test_champion_moves_unless_the_candidate_is_worse(setting: Setting, outcome:
     assert champion.run_id == forced.final.run_id
 
 
-@pytest.mark.slow
 def test_a_fixed_card_needs_no_study(setting: Setting, tmp_path: Path, new_uri: Callable[[Path], str]) -> None:
     text = "\n".join(make_card_text().split("[[configurations]]")[:2]).replace(
         "\nlearning_rate", "\n[[configurations]]\nlearning_rate"

@@ -64,7 +64,7 @@ def test_files_bytes_and_arrays_of_one_photo_get_one_answer(classifier: Classifi
         assert probabilities is not None
         assert probabilities.dtype == np.float32
         assert probabilities.sum() == pytest.approx(1, abs=1e-5)
-        np.testing.assert_array_equal(probabilities, answers[0])
+        np.testing.assert_allclose(probabilities, answers[0], atol=1e-6)  # places in a batch differ in the last bit
 
 
 def test_pixels_are_those_that_features_are_made_of(classifier: Classifier) -> None:

@@ -72,6 +72,7 @@ def photo() -> bytes:
     return content.getvalue()
 
 
+@pytest.mark.slow
 def test_files_folders_and_standard_input_are_answered_and_bad_files_named(typed, tmp_path: Path) -> None:
     (tmp_path / "photos" / "deep").mkdir(parents=True)
     (tmp_path / "photos" / "a.png").write_bytes(photo())
@@ -134,6 +135,7 @@ def test_an_export_by_command(typed, tmp_path: Path, small_dataset: Dataset) -> 
     assert (tmp_path / "exported").is_dir()
 
 
+@pytest.mark.slow
 def test_without_any_model_it_says_what_makes_one(typed, tmp_path: Path, new_uri: Callable[[Path], str]) -> None:
     (tmp_path / "a.png").write_bytes(photo())
     done = typed("predict", "a.png", MLFLOW_TRACKING_URI=new_uri(tmp_path / "none"))

@@ -145,6 +145,7 @@ def test_features_that_are_gone_are_computed_from_the_photos_on_record(
     assert replayed((store, record, cache), runs_of(store)[0], worker, data_dir=tmp_path / "moved").agrees
 
 
+@pytest.mark.slow
 def test_the_commands_end_with_0_or_1(study: Study, tmp_path: Path) -> None:
     store, _, cache = study
     run = runs_of(store)[0]

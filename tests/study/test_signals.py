@@ -48,6 +48,7 @@ def end_with(process: subprocess.Popen[str], number: int, *, group: bool) -> tup
     return code, seconds, errors
 
 
+@pytest.mark.slow
 def test_signals_in_the_features_and_in_a_trial_cost_nothing(study: StudyProcess, twin: list[dict]) -> None:
     process = study.start()
     wait_for(process, "features")

@@ -286,6 +286,7 @@ def test_a_trial_whose_worker_dies_runs_again(
     assert MlflowClient(store.uri).get_run(study.run_id).data.metrics["trials_failed"] == 0
 
 
+@pytest.mark.slow
 def test_a_trial_fails_with_the_third_death_even_over_several_starts(
     inputs_of: Inputs, store: Store, worker: Worker
 ) -> None:
