@@ -148,7 +148,7 @@ def _finish(job: Job, run: FinalRun, *, worker: Worker, tell: Callable[[str], No
         version,
         promotion,
         evaluation,
-        PUBLISHED if inputs.dataset.name == CLOTHING else "",
+        PUBLISHED if inputs.dataset.name == CLOTHING and inputs.card.images.image_size == 299 else "",
     )
     registry.tag_version(store, version, {"test_accuracy": f"{evaluation.figures.accuracy:.4f}"})
     registry.describe(store, version, model_card(outcome, job.inputs))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fashion_tuning.quiet import silent_stderr
+
 
 class BrokenCheckpointError(Exception):
     """A checkpoint is missing, damaged, or not one of ours."""
@@ -24,7 +26,8 @@ def predict(path: Path, features: np.ndarray) -> np.ndarray:
     Raises:
       BrokenCheckpointError: It can't be loaded, or takes other features.
     """
-    import keras
+    with silent_stderr():
+        import keras
 
     try:
         model = keras.saving.load_model(path, safe_mode=True, compile=False)
