@@ -78,7 +78,7 @@ def draw_mistakes(mistakes: Sequence[Mistake], *, title: str, target: Path, colu
                 photo = open_rgb(one.path)
                 photo.thumbnail((300, 300))
                 axes.imshow(photo)
-            axes.set_title(f"{one.label}\nnot {one.predicted} {one.probability:.2f}", fontsize=8)
+            axes.set_title(f"{one.label}\ntaken for {one.predicted} {one.probability:.2f}", fontsize=8)
 
 
 @contextmanager
