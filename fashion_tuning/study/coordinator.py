@@ -190,8 +190,7 @@ class Coordinator:
         if limit is None:
             return
         for worker, attempt in list(self._running.items()):
-            is_overdue = attempt.seconds_left(limit, self._run.store.seconds_waited) <= 0
-            if is_overdue and not ready([worker], timeout=0):  # what it has sent already is heard first
+            if attempt.seconds_left(limit, self._run.store.seconds_waited) <= 0:
                 worker.close()
                 message = f"stopped after {limit:g} s, max_seconds of the card"
                 self._handle(worker, Failed("time_limit", message, died=True))
