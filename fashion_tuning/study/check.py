@@ -18,6 +18,9 @@ from fashion_tuning.study.trial_check import TrialCheck
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts, latest_attempts, read_attempts
 from fashion_tuning.tracking.store import Store
 
+# The metrics of a study run that follow from its trials.
+STANDING = ("trials_completed", "trials_failed", "seconds_trials", "best_val_accuracy", "best_val_accuracy_se")
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -102,17 +105,14 @@ def _study_run(store: Store, study: StudyRecord) -> Iterator[str]:
 def _standing(study: StudyRecord, metrics: Mapping[str, float], attempts: list[TrialRecord]) -> Iterator[str]:
     """The study's own metrics, which follow from its trials; of one that is not FINISHED, from the trials before."""
     ended = sorted((one for one in latest_attempts(attempts) if one.counts), key=lambda one: one.tell or 0)
-    expected = _standing_after(ended)
+    standing = {name: value for name, value in metrics.items() if name in STANDING}
     shorter = range(len(ended)) if study.status != "FINISHED" else ()
-    if any(_equals(metrics, _standing_after(ended[:num_ended])) for num_ended in shorter):
+    if any(standing == _standing_after(ended[:num_ended]) for num_ended in shorter):
         return
-    for name, value in expected.items():
-        if ended and metrics.get(name) != value:
-            yield f"{name} is {metrics.get(name)}, but its trials give {value}"
-
-
-def _equals(metrics: Mapping[str, float], expected: Mapping[str, float]) -> bool:
-    return all(metrics.get(name) == value for name, value in expected.items())
+    expected = _standing_after(ended)
+    for name in STANDING:
+        if standing.get(name) != expected.get(name):
+            yield f"{name} is {standing.get(name)}, but its trials give {expected.get(name)}"
 
 
 def _standing_after(told: list[TrialRecord]) -> dict[str, float]:

@@ -102,6 +102,28 @@ def test_without_features_checkpoints_are_read_but_not_scored(study: Study, tmp_
     assert len(check(study.store, study.record, cache_dir=tmp_path).differences) == 1
 
 
+@pytest.mark.parametrize(("num_completed", "is_sound"), [(3, True), (2, False), (0, False), (4, False)])
+def test_a_study_cut_short_is_compared_too(num_completed: int, is_sound: bool, study: Study) -> None:
+    """A kill may have come before its own figures, but then they are those of an earlier moment, all of them."""
+    study.client.update_run(study.record.run_id, status="KILLED")
+    study.client.log_metric(study.record.run_id, "trials_completed", num_completed, step=9)
+    assert (study.check().differences == ()) == is_sound
+
+
+def test_a_study_cut_short_before_its_last_figures_is_sound(study: Study) -> None:
+    study.client.update_run(study.record.run_id, status="KILLED")
+    study.sql("delete from metrics where run_uuid = ? and step = 3", study.record.run_id)
+    study.sql("delete from latest_metrics where run_uuid = ?", study.record.run_id)
+    study.sql(
+        "insert into latest_metrics select key, value, timestamp, step, is_nan, run_uuid from metrics"
+        " where run_uuid = ? and step = 2 and key not like 'system/%'",
+        study.record.run_id,
+    )
+    assert study.check().differences == ()
+    study.client.update_run(study.record.run_id, status="FINISHED")
+    assert len(study.check().differences) >= 2
+
+
 def checkpoint(study: Study, trial: int = 2, seed: int = 1, epoch: int = 1) -> Path:
     return study.artifacts(trial) / f"checkpoints/seed_{seed}/epoch_{epoch:02d}.keras"
 
