@@ -1,6 +1,6 @@
 """`python -m fashion_tuning`."""
 
-from fashion_tuning.cli import main
+from fashion_tuning.main import main
 
 if __name__ == "__main__":
     main()

@@ -22,8 +22,9 @@ from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
 from fashion_tuning.tracking.evaluation_run import BY, FINAL_RUN, LOOK, MANIFEST, MODEL, SPLIT, look
-from fashion_tuning.tracking.records import STUDY, StudyRecord, TrialRecord, artifacts
+from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts
 from fashion_tuning.tracking.store import Store
+from fashion_tuning.tracking.tag_names import STUDY
 
 NUM_MISTAKES = 24
 

@@ -163,7 +163,8 @@ def test_a_study_without_a_completed_trial_is_4(project: Path, store_uri: str) -
 
 
 BUG = """
-from fashion_tuning.cli import app, main
+from fashion_tuning.cli import app
+from fashion_tuning.main import main
 @app.command()
 def break_down() -> None:
     raise ZeroDivisionError("a planted bug")

@@ -57,9 +57,9 @@ def final_train(
     with owned(store, inputs.experiment, origin.digest, cache_dir=inputs.cache_dir):
         same = current_study(find_studies(store, inputs.experiment, kind=FinalRun.kind), origin.digest)
         if same is not None:
-            run: FinalRun = FinalRun.resume(store, same, origin.dataset)  # type: ignore[assignment]
+            run = FinalRun.resume(store, same, origin.dataset)
         else:
-            run = FinalRun.begin(store, inputs.experiment, origin, generation=1)  # type: ignore[assignment]
+            run = FinalRun.begin(store, inputs.experiment, origin, generation=1)
         with closing(run):
             run.start(origin)
             close_left(store, run.record, cache_dir=inputs.cache_dir)

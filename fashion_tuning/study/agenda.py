@@ -91,10 +91,10 @@ class Agenda(TrialQueue):
         configuration = self._card.configurations[trial - 1]
         if self._search is not None:
             self._search.list(trial, configuration.values)
+        epochs = configuration.epochs or self._card.training.epochs
         return replace(
-            self._new_record(trial, Suggestion(configuration.values), epochs=configuration.epochs),
+            self._new_record(trial, configuration.values, epochs=epochs, source=configuration.source),
             listed=True,
-            source=configuration.source,
             published_val_accuracy=configuration.published_val_accuracy if self._show_published else None,
         )
 
@@ -106,21 +106,8 @@ class Agenda(TrialQueue):
         self._seconds_asking[trial] = time.perf_counter() - started
         if suggestion is None or suggestion is WAITING:
             return None
-        return self._new_record(trial, suggestion, epochs=suggestion.epochs)
-
-    def _new_record(self, trial: int, suggestion: Suggestion, *, epochs: int | None) -> TrialRecord:
-        return TrialRecord(
-            run_id="",
-            trial=trial,
-            attempt=0,
-            ask=self.next_order(),
-            tell=None,
-            status="RUNNING",
-            values=suggestion.values,
-            scope=suggestion.scope,
-            epochs=epochs or self._card.training.epochs,
-            listed=False,
-        )
+        epochs = suggestion.epochs or self._card.training.epochs
+        return replace(self._new_record(trial, suggestion.values, epochs=epochs), scope=suggestion.scope)
 
 
 def _make_search(card: Card) -> Search | None:

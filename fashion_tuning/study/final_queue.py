@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from fashion_tuning.config import Final, Number
+from fashion_tuning.config import Final
 from fashion_tuning.study.queue import TrialQueue
 from fashion_tuning.tracking.records import TrialRecord
 
@@ -37,31 +37,17 @@ class FinalQueue(TrialQueue):
         self._choose = choose
 
     def _new_trial(self, trial: int) -> TrialRecord | None:
-        place = trial - 1
+        place, epochs = trial - 1, self._settings.epochs
         if place < len(self._sources):
             source = self._sources[place]
-            return self._new_record(trial, source.values, stage=CANDIDATE, source=f"trial {source.trial:02d}")
+            return self._new_record(
+                trial, source.values, epochs=epochs, stage=CANDIDATE, source=f"trial {source.trial:02d}"
+            )
         if place == len(self._sources):
-            return self._new_record(trial, COURSE, stage=BASELINE, source="course")
+            return self._new_record(trial, COURSE, epochs=epochs, stage=BASELINE, source="course")
         if len([one for one in self.ended if one.stage == CANDIDATE]) < len(self._sources):
             return None  # with several workers some still run
         chosen = self._choose()
         factor = self._settings.learning_rate_factors[place - len(self._sources) - 1]
         values = {**chosen.values, "learning_rate": float(f"{chosen.values['learning_rate'] * factor:.6g}")}
-        return self._new_record(trial, values, stage=LEARNING_RATE, source=chosen.source)
-
-    def _new_record(self, trial: int, values: Mapping[str, Number], *, stage: str, source: str) -> TrialRecord:
-        return TrialRecord(
-            run_id="",
-            trial=trial,
-            attempt=0,
-            ask=self.next_order(),
-            tell=None,
-            status="RUNNING",
-            values=dict(values),
-            scope={},
-            epochs=self._settings.epochs,
-            listed=False,
-            source=source,
-            stage=stage,
-        )
+        return self._new_record(trial, values, epochs=epochs, stage=LEARNING_RATE, source=chosen.source)

@@ -105,7 +105,7 @@ def leaderboard(store: Store, study: StudyRecord, *, rule: str | None = None) ->
       StoreError: The store can't be read.
     """
     records = latest_attempts(read_attempts(store, study))
-    completed = [record for record in records if record.completed and math.isfinite(record.score or math.nan)]
+    completed = [record for record in records if record.score is not None and math.isfinite(record.score)]
     if not completed:
         raise NoTrialError(
             f"study {study.digest} of {study.experiment!r} has no completed trial",

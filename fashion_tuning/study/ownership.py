@@ -12,8 +12,9 @@ from filelock import FileLock, Timeout
 
 from fashion_tuning.errors import StudyOwnedError
 from fashion_tuning.files import disk_errors
+from fashion_tuning.tracking.database import ARTIFACTS
 from fashion_tuning.tracking.records import StudyRecord, current_study, find_studies
-from fashion_tuning.tracking.store import ARTIFACTS, Store
+from fashion_tuning.tracking.store import Store
 
 _NAMING_SECONDS = 20.0  # an owner has made its study run and put its name there by then
 

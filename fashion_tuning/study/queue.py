@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
+from fashion_tuning.config import Number
 from fashion_tuning.tracking.records import TrialRecord, latest_attempts
 
 MAX_ATTEMPTS = 3
@@ -60,6 +62,25 @@ class TrialQueue(ABC):
     @abstractmethod
     def _new_trial(self, trial: int) -> TrialRecord | None:
         """The trial of that number, which was never begun; None where nothing can start now."""
+
+    def _new_record(
+        self, trial: int, values: Mapping[str, Number], *, epochs: int, source: str = "", stage: str = ""
+    ) -> TrialRecord:
+        """A trial that was never begun, at the next place of the order."""
+        return TrialRecord(
+            run_id="",
+            trial=trial,
+            attempt=0,
+            ask=self.next_order(),
+            tell=None,
+            status="RUNNING",
+            values=dict(values),
+            scope={},
+            epochs=epochs,
+            listed=False,
+            source=source,
+            stage=stage,
+        )
 
     def seconds_asking(self, trial: int) -> float:  # noqa: ARG002 - for queues that ask somebody
         """What it took to find the values of a trial that was new here."""

@@ -12,7 +12,7 @@ from mlflow.entities import Metric, Param, ViewType
 
 from fashion_tuning.errors import FashionTuningError
 from fashion_tuning.fail_points import passed
-from fashion_tuning.tracking import lease, records
+from fashion_tuning.tracking import lease, tag_names
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.trial_run import close_as_killed
 
@@ -60,7 +60,7 @@ def look(store: Store, experiment_id: str, *, name: str, tags: Mapping[str, str]
     """
     _close_left(store, experiment_id)
     number = count_looks(store, split=tags[SPLIT], manifest=tags[MANIFEST]) + 1
-    own = {records.KIND: "evaluation", LOOK: str(number), lease.OWNER: lease.as_tag(lease.Owner.here())}
+    own = {tag_names.KIND: "evaluation", LOOK: str(number), lease.OWNER: lease.as_tag(lease.Owner.here())}
     run_id = store.create_run(experiment_id, name=name, tags={**own, **tags})
     try:
         passed("look")
@@ -78,7 +78,7 @@ def look(store: Store, experiment_id: str, *, name: str, tags: Mapping[str, str]
 
 def _close_left(store: Store, experiment_id: str) -> None:
     """Closes the looks that processes which are gone have left RUNNING."""
-    for run in store.search(experiment_id, f"tags.`{records.KIND}` = 'evaluation' and status = 'RUNNING'"):
+    for run in store.search(experiment_id, f"tags.`{tag_names.KIND}` = 'evaluation' and status = 'RUNNING'"):
         owner = lease.parse_owner(run.data.tags.get(lease.OWNER))
         if owner is None or owner.is_gone:
             close_as_killed(store, run.info.run_id)
@@ -87,7 +87,9 @@ def _close_left(store: Store, experiment_id: str) -> None:
 def count_looks(store: Store, *, split: str, manifest: str) -> int:
     """How many evaluation runs of a split of this data the whole store has; read-only."""
     experiments = store.call(lambda client: list(client.search_experiments(view_type=ViewType.ALL)))
-    query = f"tags.`{records.KIND}` = 'evaluation' and tags.`{SPLIT}` = '{split}' and tags.`{MANIFEST}` = '{manifest}'"
+    query = (
+        f"tags.`{tag_names.KIND}` = 'evaluation' and tags.`{SPLIT}` = '{split}' and tags.`{MANIFEST}` = '{manifest}'"
+    )
     # Those that somebody has deleted in the UI have been taken all the same.
     found = (store.search(one.experiment_id, query, view_type=ViewType.ALL) for one in experiments)
     return sum(len(runs) for runs in found)
@@ -96,7 +98,7 @@ def count_looks(store: Store, *, split: str, manifest: str) -> int:
 def find_evaluation(store: Store, experiment_id: str, *, final_run: str, split: str) -> str | None:
     """Run id of the finished look that a final run has taken, None where there is none; read-only."""
     query = (
-        f"tags.`{records.KIND}` = 'evaluation' and tags.`{SPLIT}` = '{split}'"
+        f"tags.`{tag_names.KIND}` = 'evaluation' and tags.`{SPLIT}` = '{split}'"
         f" and tags.`{FINAL_RUN}` = '{final_run}' and tags.`{BY}` = 'final-train' and status = 'FINISHED'"
     )
     runs = sorted(store.search(experiment_id, query), key=lambda run: run.info.start_time)

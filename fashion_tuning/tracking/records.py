@@ -14,32 +14,32 @@ from fashion_tuning.errors import StoreError
 from fashion_tuning.files import scratch_folder
 from fashion_tuning.tracking.lease import OWNER, Owner, parse_owner
 from fashion_tuning.tracking.store import Store
-
-KIND = "fashion.kind"
-STUDY = "fashion.study"
-DIGEST = "fashion.digest"
-STAGE = "fashion.stage"
-GENERATION = "fashion.generation"
-PARTS = "fashion.parts"
-DESCRIBED = "fashion.described"
-TRIAL = "fashion.trial"
-ATTEMPT = "fashion.attempt"
-ASK = "fashion.ask"
-TELL = "fashion.tell"
-VALUES = "fashion.values"
-SCOPE = "fashion.scope"
-EPOCHS = "fashion.epochs"
-LISTED = "fashion.listed"
-SOURCE = "fashion.source"
-PUBLISHED = "fashion.published_val_accuracy"
-ERROR = "fashion.error"
-ERROR_MESSAGE = "fashion.error_message"
-PHOTOS = "fashion.photos"
-MACHINE = "fashion.machine"
-VERSIONS = "fashion.versions"
-PARENT = "mlflow.parentRunId"
-
-_TAG_LENGTH = 5000  # MLflow cuts longer ones without a word; some databases sooner than others
+from fashion_tuning.tracking.tag_names import (
+    ASK,
+    ATTEMPT,
+    DESCRIBED,
+    DIGEST,
+    EPOCHS,
+    ERROR,
+    ERROR_MESSAGE,
+    GENERATION,
+    KIND,
+    LISTED,
+    MACHINE,
+    PARENT,
+    PARTS,
+    PHOTOS,
+    PUBLISHED,
+    SCOPE,
+    SOURCE,
+    STAGE,
+    STUDY,
+    TELL,
+    TRIAL,
+    VALUES,
+    VERSIONS,
+    read_long_tag,
+)
 
 
 @dataclass(frozen=True)
@@ -240,24 +240,6 @@ def read_curve(store: Store, run_id: str, metric: str) -> list[tuple[int, float]
     """(epoch, value) of a metric, in order of epoch."""
     history = store.call(lambda client: client.get_metric_history(run_id, metric))
     return sorted((point.step, point.value) for point in history)
-
-
-def long_tags(name: str, text: str) -> dict[str, str]:
-    """A text of any length as the tags NAME, NAME.2, NAME.3, ...; `read_long_tag` puts it together."""
-    pieces = [text[start : start + _TAG_LENGTH] for start in range(0, len(text), _TAG_LENGTH)]
-    return {name if number == 1 else f"{name}.{number}": piece for number, piece in enumerate(pieces, 1)}
-
-
-def read_long_tag(tags: Mapping[str, str], name: str) -> str:
-    """What `long_tags` made tags of.
-
-    Raises:
-      KeyError: There is no such tag.
-    """
-    text, number = tags[name], 2
-    while piece := tags.get(f"{name}.{number}"):
-        text, number = text + piece, number + 1
-    return text
 
 
 def _study(run: Run, experiment: str) -> StudyRecord:

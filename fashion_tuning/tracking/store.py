@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import shutil
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-# Before mlflow is imported: it reads this once.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# A command's results go to standard output, and nothing else.
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-# Waiting for a server is done here, where a person is told of it; MLflow's own retries are silent.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-
-from filelock import FileLock
 from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
 from fashion_tuning.errors import StoreError, UsageError
 from fashion_tuning.fail_points import passed
-from fashion_tuning.files import SCRATCH, disk_errors, replacing
+from fashion_tuning.files import SCRATCH, disk_errors
+from fashion_tuning.tracking.database import (
+    ARTIFACTS,
+    DATABASE,
+    ELSEWHERE,
+    alone,
+    copied,
+    make_database,
+    sqlite_file,
+    sqlite_folder,
+)
 from fashion_tuning.tracking.failures import FAILURES, ArtifactError
 from fashion_tuning.tracking.patience import Patience
 
-# Every failure is worded here; MLflow logs each one too, with its traceback.
-logging.getLogger("mlflow").setLevel(logging.CRITICAL)
-logging.getLogger("alembic").setLevel(logging.WARNING)
-
-DATABASE = "mlflow.db"
-ARTIFACTS = "mlruns"
-ELSEWHERE = "name a store on another disk with --tracking-uri"
 PATIENCE = 300.0  # seconds
 OPENING = 20.0  # seconds: a server that was never there is rather a mistake than an outage
 
@@ -77,9 +67,9 @@ class Store:
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.uri = resolve_uri(uri)
-        self.folder = _sqlite_folder(self.uri)
+        self.folder = sqlite_folder(self.uri)
         self._patience = Patience(self.uri, seconds=patience, tell=tell)
-        if must_exist and self.folder and not _sqlite_file(self.uri).exists():
+        if must_exist and self.folder and not sqlite_file(self.uri).exists():
             raise UsageError(
                 f"no tracking store {self.uri}",
                 expected="a store with a study",
@@ -90,8 +80,8 @@ class Store:
         if must_exist and self.folder and not os.access(self.folder, os.W_OK):
             # SQLite in write-ahead mode wants to write even for a reader.
             self._copy = TemporaryDirectory(prefix="fashion-tuning-")
-            opened = _copied(_sqlite_file(self.uri), Path(self._copy.name))
-        with _alone(_sqlite_folder(opened)):
+            opened = copied(sqlite_file(self.uri), Path(self._copy.name))
+        with alone(sqlite_folder(opened)):
             self.client: MlflowClient = self._patience.run(
                 lambda: _connect(opened, make=not must_exist), seconds=None if self.folder else OPENING
             )
@@ -288,68 +278,8 @@ def resolve_uri(uri: str | None) -> str:
 
 
 def _connect(uri: str, *, make: bool) -> MlflowClient:
-    if make and _sqlite_folder(uri):
-        _make_database(_sqlite_file(uri))
+    if make and sqlite_folder(uri):
+        make_database(sqlite_file(uri))
     client = MlflowClient(uri)
     client.search_experiments(max_results=1)
     return client
-
-
-@contextmanager
-def _alone(folder: Path | None) -> Iterator[None]:
-    """Holds the lock under which a local database is made."""
-    if folder is None:
-        yield
-        return
-    lock = FileLock(folder / f".{DATABASE}.lock")
-    with disk_errors(folder, instead=ELSEWHERE):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _copied(path: Path, folder: Path) -> str:
-    """URI of a copy of a local database and of what is not yet merged into it; for reading alone."""
-    target = folder / path.name
-    try:
-        # A writer may be at work beside it.
-        with (
-            closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
-            closing(sqlite3.connect(target)) as copied,
-        ):
-            source.backup(copied)
-    except sqlite3.Error:  # nobody can write there, on a read-only disk
-        target.unlink(missing_ok=True)
-        for name in (path.name, f"{path.name}-wal"):
-            with suppress(FileNotFoundError):
-                shutil.copyfile(path.parent / name, folder / name)
-    return f"sqlite:///{target}"
-
-
-def _make_database(path: Path) -> None:
-    """Makes a local database in one step, and sees to its write-ahead mode.
-
-    MLflow makes it in some thirty migrations, and refuses one that a kill has left in the middle.
-    """
-    if not path.exists():
-        for remains in path.parent.glob(f".{path.stem}-*{path.suffix}*"):
-            remains.unlink()  # of a process that was killed: the lock is ours
-        with disk_errors(path, instead=ELSEWHERE), replacing(path) as temporary:
-            made = SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / ARTIFACTS).as_uri())
-            made.engine.dispose()
-        passed("database")
-    # What is wrong with the file is better told by MLflow's own opening of it.
-    with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=5)) as database:
-        if database.execute("pragma journal_mode").fetchone() != ("wal",):
-            database.execute("pragma journal_mode = wal")
-
-
-def _sqlite_folder(uri: str) -> Path | None:
-    return _sqlite_file(uri).parent if uri.startswith("sqlite:///") else None
-
-
-def _sqlite_file(uri: str) -> Path:
-    return Path(unquote(uri.removeprefix("sqlite:///")))

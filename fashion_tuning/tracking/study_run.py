@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
@@ -13,7 +13,7 @@ from fashion_tuning.config import Card
 from fashion_tuning.errors import FashionTuningError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import scratch_folder, write_text
-from fashion_tuning.tracking import lease, records
+from fashion_tuning.tracking import lease, records, tag_names
 from fashion_tuning.tracking.heartbeat import Heartbeat
 from fashion_tuning.tracking.lease import Owner
 from fashion_tuning.tracking.origin import DatasetInfo, Origin
@@ -45,7 +45,7 @@ class StudyRun:
         return self.record.run_id
 
     @classmethod
-    def begin(cls, store: Store, experiment: str, origin: Origin, *, generation: int) -> "StudyRun":
+    def begin(cls, store: Store, experiment: str, origin: Origin, *, generation: int) -> Self:
         """Makes the study run with its tags.
 
         Raises:
@@ -54,17 +54,17 @@ class StudyRun:
         owner = Owner.here()
         experiment_id = store.make_experiment(experiment, description=origin.card.description)
         tags = {
-            records.KIND: cls.kind,
-            records.STUDY: origin.study,
-            records.DIGEST: origin.digest,
-            records.GENERATION: str(generation),
-            **records.long_tags(records.PARTS, json.dumps(origin.parts, sort_keys=True)),
+            tag_names.KIND: cls.kind,
+            tag_names.STUDY: origin.study,
+            tag_names.DIGEST: origin.digest,
+            tag_names.GENERATION: str(generation),
+            **tag_names.long_tags(tag_names.PARTS, json.dumps(origin.parts, sort_keys=True)),
             **origin.sources,
-            records.PHOTOS: origin.dataset.kind,
+            tag_names.PHOTOS: origin.dataset.kind,
             lease.OWNER: lease.as_tag(owner),
             "fashion.commit": source_commit(),
-            records.VERSIONS: json.dumps(versions()),
-            records.MACHINE: json.dumps(machine()),
+            tag_names.VERSIONS: json.dumps(versions()),
+            tag_names.MACHINE: json.dumps(machine()),
             "mlflow.note.content": _note(origin.card, origin.dataset),
         }
         suffix = f" · generation {generation}" if generation > 1 else ""
@@ -91,7 +91,7 @@ class StudyRun:
         return run
 
     @classmethod
-    def resume(cls, store: Store, record: records.StudyRecord, dataset: DatasetInfo) -> "StudyRun":
+    def resume(cls, store: Store, record: records.StudyRecord, dataset: DatasetInfo) -> Self:
         """Picks up a study run: it is RUNNING again, and this process's.
 
         Raises:
@@ -180,7 +180,7 @@ class StudyRun:
         known = records.find_studies(self.store, self.record.experiment, kind=self.kind)
         first = records.current_study(known, self.record.digest)
         if first is not None and first.run_id != self.run_id:
-            tag = RunTag(records.KIND, f"withdrawn {self.kind}")
+            tag = RunTag(tag_names.KIND, f"withdrawn {self.kind}")
             self.store.call(lambda client: client.log_batch(self.run_id, tags=[tag]))
             self.store.call(lambda client: client.set_terminated(self.run_id, "KILLED"))
             raise (first.owner or self._owner).error(self._name)
@@ -212,7 +212,7 @@ class StudyRun:
                 write_text(path, text)
                 self.store.upload(self.run_id, path)
                 passed("study artifact")
-        tag = RunTag(records.DESCRIBED, "true")
+        tag = RunTag(tag_names.DESCRIBED, "true")
         self.store.call(lambda client: client.log_batch(self.run_id, tags=[tag]))
         passed("study described")
 

@@ -19,8 +19,9 @@ from mlflow.tracking import MlflowClient
 
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import SCRATCH, disk_errors, scratch_folder, sync_folder
-from fashion_tuning.tracking import records
-from fashion_tuning.tracking.store import ELSEWHERE, Store
+from fashion_tuning.tracking import records, tag_names
+from fashion_tuning.tracking.database import ELSEWHERE
+from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import StudyRun
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -47,25 +48,25 @@ class TrialRun:
           StoreError: The store refuses.
         """
         tags = {
-            records.KIND: "trial",
-            records.PARENT: study.run_id,
-            records.STUDY: study.record.study,
-            records.GENERATION: str(study.record.generation),
-            records.PHOTOS: study.record.photos,
-            records.TRIAL: str(record.trial),
-            records.ATTEMPT: str(record.attempt),
-            records.ASK: str(record.ask),
-            records.VALUES: json.dumps(dict(record.values)),
-            records.SCOPE: json.dumps(dict(record.scope)),
-            records.EPOCHS: str(record.epochs),
-            records.LISTED: str(record.listed).lower(),
+            tag_names.KIND: "trial",
+            tag_names.PARENT: study.run_id,
+            tag_names.STUDY: study.record.study,
+            tag_names.GENERATION: str(study.record.generation),
+            tag_names.PHOTOS: study.record.photos,
+            tag_names.TRIAL: str(record.trial),
+            tag_names.ATTEMPT: str(record.attempt),
+            tag_names.ASK: str(record.ask),
+            tag_names.VALUES: json.dumps(dict(record.values)),
+            tag_names.SCOPE: json.dumps(dict(record.scope)),
+            tag_names.EPOCHS: str(record.epochs),
+            tag_names.LISTED: str(record.listed).lower(),
         }
         if record.stage:
-            tags[records.STAGE] = record.stage
+            tags[tag_names.STAGE] = record.stage
         if record.source:
-            tags[records.SOURCE] = record.source
+            tags[tag_names.SOURCE] = record.source
         if record.published_val_accuracy is not None:
-            tags[records.PUBLISHED] = repr(record.published_val_accuracy)
+            tags[tag_names.PUBLISHED] = repr(record.published_val_accuracy)
         store = study.store
         run_id = store.create_run(study.experiment_id, name=run_name(record), tags=tags, guard=study.guard)
         passed("trial run")
@@ -116,7 +117,7 @@ class TrialRun:
         self._sync_artifacts()
         self._log(best, step=int(best["epochs_run"]))
         passed("best values")
-        self._tag({records.TELL: str(tell)})
+        self._tag({tag_names.TELL: str(tell)})
         passed("told")
         self._terminate("FINISHED")
         passed("finished")
@@ -130,8 +131,8 @@ class TrialRun:
         Raises:
           StudyOwnedError: Another machine has taken the study.
         """
-        tags = {records.ERROR: error, records.ERROR_MESSAGE: message[:4000]}
-        self._tag(tags if tell is None else {**tags, records.TELL: str(tell)})
+        tags = {tag_names.ERROR: error, tag_names.ERROR_MESSAGE: message[:4000]}
+        self._tag(tags if tell is None else {**tags, tag_names.TELL: str(tell)})
         passed("error")
         self._terminate("FAILED")
         passed("failed")

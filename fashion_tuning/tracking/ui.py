@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 
 from fashion_tuning.errors import UsageError
-from fashion_tuning.tracking.store import ARTIFACTS, Store
+from fashion_tuning.tracking.database import ARTIFACTS
+from fashion_tuning.tracking.store import Store
 
 
 def serve_ui(uri: str | None, *, port: int, announce: Callable[[str], None]) -> None:

@@ -1,0 +1,99 @@
+"""Runs the command line and ends the process: exit codes, interrupts, words for what went wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+from fashion_tuning.cli import app
+from fashion_tuning.errors import FashionTuningError
+
+INTERRUPTED = 130
+SECONDS_TO_END = 4.5  # after an interrupt, whatever is in hand
+
+
+def main() -> NoReturn:
+    """Runs the command line and exits with the code that the contract names."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are no news to a person
+    with _interruptible():
+        code = _run()
+        if code == INTERRUPTED:
+            # What had to be closed is closed; Python's own end may take longer than a person waits.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        # standalone_mode off: click would print and exit by itself, with codes of its own.
+        code = typer.main.get_command(app)(prog_name="fashion-tuning", standalone_mode=False)
+        if code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+            raise KeyboardInterrupt
+        sys.stdout.flush()
+    except FashionTuningError as error:
+        return _complain(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain(_how_to_go_on(), INTERRUPTED)
+    except typer.TyperException as error:
+        text = error.format_message()
+        if text.startswith("Usage:"):  # no command was named: its help is the answer
+            print(text, file=sys.stderr)
+            return 2
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "fashion-tuning"
+        return _complain(f"{text}\nwhat to do: {command} --help shows what there is", 2)
+    except (BrokenPipeError, SystemExit):  # the latter is what typer makes of the former
+        # Whoever read has enough, as with `| head`; Python's own flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        if os.environ.get("FASHION_TUNING_DEBUG"):
+            traceback.print_exc()
+        return _complain(f"a bug: {type(error).__name__}: {error}\nrun it again with: fashion-tuning --debug ...", 70)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"fashion-tuning: {text}", file=sys.stderr)
+    return code
+
+
+def _how_to_go_on() -> str:
+    # --fresh once more would begin one more generation.
+    command = "the same command without --fresh" if "--fresh" in sys.argv else "the same command"
+    return f"interrupted; {command} goes on where it stopped"
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does: what is written just now is finished, and the end comes within seconds."""
+
+    def interrupt(*_: object) -> None:
+        # Once: closing what is open takes a moment, and must not be cut short itself.
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_END)
+        raise KeyboardInterrupt
+
+    def end(*_: object) -> None:
+        os.write(2, f"fashion-tuning: {_how_to_go_on()}\n".encode())
+        os._exit(INTERRUPTED)  # the workers follow
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
