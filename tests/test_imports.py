@@ -109,7 +109,7 @@ def test_a_framework_has_one_door(path: Path) -> None:
 
 
 def test_a_command_starts_before_any_framework_does() -> None:
-    """What main.py and the launchers import at their start, and what that imports: the workers' own start comes first."""
+    """What main.py and the launchers import at their start, and what that imports."""
     files = {"fashion_tuning." + names(path).removesuffix(".py").replace("/", "."): path for path in FILES}
     waiting, seen = ["fashion_tuning.main", "fashion_tuning.launch", "fashion_tuning.launch_models"], set[str]()
     while waiting:
