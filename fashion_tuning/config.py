@@ -124,9 +124,15 @@ class Images(Table):
 
 
 class Model(Table):
-    """The frozen part of the network."""
+    """The frozen part of the network, and what computes it.
+
+    Anything but Keras in float32 is a reduced mode: faster where the processor has the instructions, and held to
+    the exact one when the model is made, see final/reduced.py.
+    """
 
     backbone: Literal["xception"] = "xception"
+    engine: Literal["keras", "openvino"] = "keras"
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class Card(Table):

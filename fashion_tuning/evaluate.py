@@ -106,7 +106,8 @@ def evaluate(
       StoreError: The store, or a checkpoint in it, can't be read.
     """
     recorded = read_recorded(store, subject.final)
-    ref = feature_ref(recorded.key, split, manifest=recorded.manifest, cache_dir=cache_dir)
+    key = recorded.key.exact
+    ref = feature_ref(key, split, manifest=recorded.manifest, cache_dir=cache_dir)
     tags = {
         SPLIT: split,
         MANIFEST: recorded.manifest.digest,
@@ -120,7 +121,7 @@ def evaluate(
     # Before the look: what goes wrong here has shown nothing.
     _require_photos(ref, root)
     if not all(verify_shards(ref)):
-        for progress in worker.run(compute_features, ref, recorded.key, root=root, weights=weights):
+        for progress in worker.run(compute_features, ref, key, root=root, weights=weights):
             tell(progress.done, progress.total)
     features, labels = load_features(ref), ref.labels()
     with look(store, experiment_id, name=name, tags=tags) as taken, scratch_folder() as folder:

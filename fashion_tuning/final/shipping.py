@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from fashion_tuning.errors import ParityError
 from fashion_tuning.files import scratch_folder
 from fashion_tuning.final.job import Job
+from fashion_tuning.final.reduced import compare, require_agreement
+from fashion_tuning.model.features import FeatureRef, compute_features, feature_ref
 from fashion_tuning.model.shipped import ModelCard
 from fashion_tuning.model.whole import Parity, ship
 from fashion_tuning.study.executors import Worker
@@ -19,21 +21,30 @@ PARITY = 1e-4  # of probabilities: whole model against prefix plus head
 
 
 def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) -> tuple[Version, Parity]:
-    """Makes, checks, packs and registers the whole model: seed 1 at best_epoch.
+    """Makes, checks, packs and registers the whole model: seed 1 at best_epoch, exact whatever the card's mode.
 
     Raises:
-      ParityError: It does not say what prefix plus head say.
+      ParityError: It does not say what prefix plus head say, or the card's reduced mode says something else.
       StoreError, DiskError: The store or a disk refuses.
     """
     inputs, refs, store = job.inputs, job.inputs.refs(), run.store
     card = ModelCard(refs["validation"].classes, inputs.card.images.image_size, inputs.card.images.interpolation)
     epoch = int(winner.metrics["best_epoch"])
     with scratch_folder() as folder, artifacts(store, winner.run_id) as kept:
-        head, whole = kept / f"checkpoints/seed_1/epoch_{epoch:02d}.keras", folder / "model.keras"
+        heads = [
+            kept / f"checkpoints/seed_{seed}/epoch_{epoch:02d}.keras"
+            for seed in range(1, 1 + inputs.card.training.seeds)
+        ]
+        whole = folder / "model.keras"
+        exact = _exact_validation(job, worker)
+        if exact != refs["validation"]:
+            agreement = compare(heads, reduced=refs["validation"], exact=exact)
+            run.log(
+                {"exact_agreement": agreement.same, "exact_difference": agreement.difference}, step=len(job.sources)
+            )
+            require_agreement(agreement, engine=inputs.key.engine, precision=inputs.key.precision)
         parity: Parity | None = None
-        for step in worker.run(
-            ship, inputs.weights, head, card, whole, validation=refs["validation"], root=inputs.dataset.root
-        ):
+        for step in worker.run(ship, inputs.weights, heads[0], card, whole, validation=exact, root=inputs.dataset.root):
             parity = step if isinstance(step, Parity) else None
         if parity is None or not parity.largest_difference <= PARITY:
             raise ParityError(
@@ -51,6 +62,16 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
             description=f"{inputs.card.images.image_size} px, {_values(winner.values)}",
         )
     return version, parity
+
+
+def _exact_validation(job: Job, worker: Worker) -> FeatureRef:
+    """The validation photos' features by Keras in float32, computed where the card's mode is a reduced one."""
+    inputs = job.inputs
+    key = inputs.key.exact
+    ref = feature_ref(key, "validation", manifest=inputs.dataset.manifest, cache_dir=inputs.cache_dir)
+    for _ in worker.run(compute_features, ref, key, root=inputs.dataset.root, weights=inputs.weights):
+        pass
+    return ref
 
 
 def _version_tags(job: Job, run: FinalRun, winner: TrialRecord) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from fashion_tuning.errors import WeightsError
@@ -16,7 +18,7 @@ CUT: Final = "avg_pool"
 FEATURE_SIZE: Final = 2048
 
 
-def build_prefix(weights: Weights, *, image_size: int) -> keras.Model:
+def build_prefix(weights: Weights, *, image_size: int, precision: str = "float32") -> keras.Model:
     """Builds the frozen prefix; its layer "xception" is the base, average pooling included.
 
     Takes (batch, image_size, image_size, 3), RGB in 0..255, integers or floats; gives (batch, FEATURE_SIZE) float32.
@@ -24,6 +26,7 @@ def build_prefix(weights: Weights, *, image_size: int) -> keras.Model:
 
     Args:
       image_size: Pixels, at least 71.
+      precision: "float32", or "bfloat16": products in that, weights and sums in float32.
 
     Raises:
       WeightsError: the weights' file can't be loaded.
@@ -31,7 +34,11 @@ def build_prefix(weights: Weights, *, image_size: int) -> keras.Model:
     import keras
 
     shape = (image_size, image_size, 3)
-    base = keras.applications.Xception(include_top=False, weights=None, input_shape=shape, pooling="avg")
+    exact = precision == "float32"
+    with _policy("float32" if exact else f"mixed_{precision}"):
+        base = keras.applications.Xception(
+            include_top=False, weights=None, input_shape=shape, pooling="avg" if exact else None
+        )
     try:
         base.load_weights(weights.path)
     except (OSError, ValueError) as error:
@@ -43,4 +50,20 @@ def build_prefix(weights: Weights, *, image_size: int) -> keras.Model:
     base.trainable = False
     images = keras.Input(shape)
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
-    return keras.Model(images, base(scaled, training=False), name="prefix")
+    features = base(scaled, training=False)
+    if not exact:  # a mean of rounded values is better than a rounded mean
+        features = keras.layers.GlobalAveragePooling2D(dtype="float32")(features)
+    return keras.Model(images, features, name="prefix")
+
+
+@contextmanager
+def _policy(name: str) -> Iterator[None]:
+    """Layers that are built meanwhile compute in this precision (keras.io/api/mixed_precision)."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

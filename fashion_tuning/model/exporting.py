@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fashion_tuning.errors import UsageError
+
 if TYPE_CHECKING:
     import keras
 
@@ -81,10 +83,29 @@ def _onnx(path: Path) -> Runner:
 
 
 def _openvino(path: Path) -> Runner:
-    import openvino
+    return load_openvino(path, precision="f32")
 
-    # The default precision depends on the processor; a comparison needs the exact one.
-    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+def load_openvino(path: Path, *, precision: str) -> Runner:
+    """A runner of an OpenVINO model in a named precision; its own default depends on the processor.
+
+    Args:
+      precision: OpenVINO's name, "f32" or "bf16" (docs.openvino.ai, "Precision control").
+
+    Raises:
+      UsageError: It is not installed, or this processor computes in another precision.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise UsageError("openvino is not installed", action="pip install openvino") from error
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": precision})
+    used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if used != precision:
+        raise UsageError(
+            f"OpenVINO in {precision}: this processor computes in {used}",
+            action='set precision = "float32" in the card\'s [model], or engine = "keras"',
+        )
     return lambda batch: compiled(batch)[0]
 
 

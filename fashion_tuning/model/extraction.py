@@ -13,7 +13,7 @@ import numpy as np
 
 from fashion_tuning.data.decode import UnreadableImageError, decode
 from fashion_tuning.errors import DataError
-from fashion_tuning.model.backbone import build_prefix
+from fashion_tuning.model.prefix import load_prefix
 from fashion_tuning.model.weights import Weights
 
 BATCH_SIZE = 32
@@ -28,10 +28,14 @@ class Extractor:
       weights: The backbone's weights.
       image_size: Pixels a side.
       interpolation: How photos are resized, see data/decode.py.
+      engine, precision: What computes them, see model/prefix.py.
+
+    Raises:
+      UsageError: This machine does not have that engine or precision.
     """
 
-    def __init__(self, weights: Weights, *, image_size: int, interpolation: str) -> None:
-        self._prefix = build_prefix(weights, image_size=image_size)
+    def __init__(self, weights: Weights, *, image_size: int, interpolation: str, engine: str, precision: str) -> None:
+        self._prefix = load_prefix(weights, image_size=image_size, engine=engine, precision=precision)
         self._image_size = image_size
         self._interpolation = interpolation
 
@@ -42,7 +46,7 @@ class Extractor:
           DataError: A photo is missing, unreadable or not the one with that SHA-256.
         """
         for pixels in pixel_batches(photos, image_size=self._image_size, interpolation=self._interpolation):
-            yield np.asarray(self._prefix.predict_on_batch(pixels), np.float32)
+            yield self._prefix(pixels)
 
 
 def pixel_batches(photos: Sequence[tuple[Path, str]], *, image_size: int, interpolation: str) -> Iterator[np.ndarray]:

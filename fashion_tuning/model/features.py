@@ -7,12 +7,14 @@ features/<key digest>.lock is held while rows are written or removed; it lies ou
 it outlives the folder.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,12 @@ class FeatureKey:
     def digest(self) -> str:
         """First 24 hex digits of a SHA-256 over the parts."""
         return hashlib.sha256(json.dumps(self.parts(), sort_keys=True).encode()).hexdigest()[:24]
+
+    @property
+    def exact(self) -> FeatureKey:
+        """The same features by Keras in float32: of the model that ships, whatever its study was computed by."""
+        engine = self.engine if self.engine.startswith("keras-") else _keras()
+        return replace(self, engine=engine, precision="float32")
 
 
 @dataclass(frozen=True)
@@ -96,8 +104,13 @@ def feature_key(card: Card, *, manifest: Manifest, weights: Weights) -> FeatureK
         backbone=card.model.backbone,
         weights=weights.digest,
         cut=CUT,
-        engine=f"keras-{os.environ.get('KERAS_BACKEND', 'tensorflow')}",
+        engine=_keras() if card.model.engine == "keras" else card.model.engine,
+        precision=card.model.precision,
     )
+
+
+def _keras() -> str:
+    return f"keras-{os.environ.get('KERAS_BACKEND', 'tensorflow')}"
 
 
 def feature_ref(key: FeatureKey, split: str, *, manifest: Manifest, cache_dir: Path) -> FeatureRef:
@@ -194,7 +207,13 @@ def _compute_missing(ref: FeatureRef, key: FeatureKey, root: Path, weights: Weig
 
     _write_key(ref, key)
     ref.array.allocate()
-    extractor = Extractor(weights, image_size=key.image_size, interpolation=key.interpolation)
+    extractor = Extractor(
+        weights,
+        image_size=key.image_size,
+        interpolation=key.interpolation,
+        engine=key.engine,
+        precision=key.precision,
+    )
     wanted = [ref.photos[row] for shard in missing for row in ref.rows(shard)]
     batches = extractor.features([(root / path, sha256) for path, sha256, _ in wanted])
     for shard in missing:

@@ -28,7 +28,9 @@ def measure(dataset: Dataset, weights: Weights, *, image_size: int) -> Extractio
     pixels = np.stack([decode(path, image_size=image_size, interpolation="nearest") for path, _ in photos])
     prefix = build_prefix(weights, image_size=image_size)
     bare, whole = [], []
-    extractor = Extractor(weights, image_size=image_size, interpolation="nearest")
+    extractor = Extractor(
+        weights, image_size=image_size, interpolation="nearest", engine="keras-tensorflow", precision="float32"
+    )
     prefix.predict_on_batch(pixels[:BATCH_SIZE])
     list(extractor.features(photos[:BATCH_SIZE]))
     for _ in range(ROUNDS):
