@@ -10,7 +10,7 @@ READY := .venv/.ready
 RUN := $(BIN)/fashion-tuning
 
 .DEFAULT_GOAL := help
-.PHONY: help tune demo data leaderboard ui final-train check replay cache test test-all lint bench lock
+.PHONY: help tune demo data leaderboard report ui final-train check replay cache test test-all lint bench lock
 
 help: ## Show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ data: $(READY) ## Get and verify the photos
 
 leaderboard: $(READY) ## The newest study's trials, best first
 	$(RUN) leaderboard $(ARGS)
+
+report: $(READY) ## Figures and a page of a study; ARGS="xception-150 course" compares two
+	$(RUN) report $(ARGS)
 
 ui: $(READY) ## The MLflow UI on the right store
 	$(RUN) ui $(ARGS)

@@ -12,14 +12,18 @@ from typing import Annotated
 
 import typer
 
+from fashion_tuning.cli_cache import cache
 from fashion_tuning.cli_models import models
 from fashion_tuning.errors import UsageError
 from fashion_tuning.options import (
+    DEFAULT_STUDY,
     READING,
     DataOption,
     DebugOption,
     JsonOption,
+    ReportOption,
     StoreOption,
+    StudiesArgument,
     TimeoutOption,
     cache_folder,
     environment_folder,
@@ -35,8 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-cache_app = typer.Typer(no_args_is_help=True, help="List, verify or prune the feature cache.", rich_markup_mode=None)
-app.add_typer(cache_app, name="cache")
+app.add_typer(cache, name="cache")
 app.add_typer(models)
 
 
@@ -77,6 +80,7 @@ def tune(
     tracking_uri: StoreOption = None,
     store_timeout: TimeoutOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin the study anew; the earlier runs stay.")] = False,
+    with_report: ReportOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Run a study, or go on with it where it stopped."""
@@ -91,6 +95,7 @@ def tune(
         tracking_uri=tracking_uri,
         store_timeout=store_timeout,
         fresh=fresh,
+        with_report=with_report,
         as_json=as_json,
         cache_dir=cache_folder(),
     )
@@ -111,43 +116,63 @@ def demo(tracking_uri: StoreOption = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def leaderboard(
-    study: Annotated[str, typer.Argument(help="Name or run id of a study.")] = "xception-150",
+    studies: StudiesArgument = None,
     tracking_uri: StoreOption = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """Show a study's trials, best first, with standard errors and ties named."""
+    """Show a study's trials, best first, with standard errors and ties named; of several studies all in one ranking."""
     if as_json and as_csv:
         raise UsageError("both --json and --csv", expected="one of them")
-    from fashion_tuning.show import Terminal
-    from fashion_tuning.study.leaderboard import find_study
-    from fashion_tuning.study.leaderboard import leaderboard as read_leaderboard
-    from fashion_tuning.tracking.store import Store
+    from fashion_tuning.launch_report import read_boards
+    from fashion_tuning.show_studies import StudyTerminal
 
-    store = Store(tracking_uri, must_exist=True, patience=READING)
-    board = read_leaderboard(store, find_study(store, study))
-    terminal = Terminal(as_json=as_json or as_csv)
-    if board.study.photos == "drawn":
-        terminal.line(f"{board.study.experiment}: drawn garments, no photos")
+    store, boards = read_boards(studies or [DEFAULT_STUDY], tracking_uri=tracking_uri)
+    terminal = StudyTerminal(as_json=as_json or as_csv)
+    for board in boards:
+        if board.study.photos == "drawn":
+            terminal.line(f"{board.study.experiment}: drawn garments, no photos")
+    if len(boards) == 1:
+        rows, show = boards[0].as_dicts(), lambda: terminal.leaderboard(boards[0])
+    else:
+        from fashion_tuning.study.comparison import compare
+
+        comparison = compare(store, boards)
+        rows, show = comparison.as_dicts(), lambda: terminal.comparison(comparison)
     if as_json:
-        print(json.dumps(board.as_dicts(), indent=1))
+        print(json.dumps(rows, indent=1))
     elif as_csv:
         import pandas as pd
 
-        print(pd.DataFrame(board.as_dicts()).to_csv(index=False), end="")
+        print(pd.DataFrame(rows).to_csv(index=False), end="")
     else:
-        terminal.leaderboard(board)
+        show()
+
+
+@app.command()
+def report(
+    studies: StudiesArgument = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder to write to, instead of reports/STUDY.", show_default=False)
+    ] = None,
+    tracking_uri: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write figures and one self-contained HTML page of a study, into its run too; of several studies what differs."""
+    from fashion_tuning.launch_report import start_report
+
+    start_report(studies or [DEFAULT_STUDY], output=output, tracking_uri=tracking_uri, as_json=as_json)
 
 
 @app.command()
 def check(
-    study: Annotated[str, typer.Argument(help="Name or run id of a study.")] = "xception-150",
+    study: Annotated[str, typer.Argument(help="Name or run id of a study.")] = DEFAULT_STUDY,
     tracking_uri: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare a study's runs with each other and with their artifacts; exit 1 where something differs."""
     from fashion_tuning.quiet import silent_stderr
-    from fashion_tuning.show import Terminal
+    from fashion_tuning.show_studies import StudyTerminal
 
     with silent_stderr():
         from fashion_tuning.study.check import check as check_study
@@ -156,7 +181,7 @@ def check(
 
     store = Store(tracking_uri, must_exist=True, patience=READING)
     findings = check_study(store, find_study(store, study), cache_dir=cache_folder())
-    Terminal(as_json=as_json).findings(findings)
+    StudyTerminal(as_json=as_json).findings(findings)
     if findings.differences:
         raise typer.Exit(1)
 
@@ -172,10 +197,10 @@ def replay(
 ) -> None:
     """Train one recorded trial again and compare its metrics with the record; exit 1 where they differ."""
     from fashion_tuning.quiet import silent_stderr
-    from fashion_tuning.show import Terminal
+    from fashion_tuning.show_studies import StudyTerminal
     from fashion_tuning.study.executors import Worker
 
-    terminal = Terminal(as_json=as_json)
+    terminal = StudyTerminal(as_json=as_json)
     worker = Worker()
     try:
         with silent_stderr():
@@ -209,42 +234,3 @@ def ui(
     from fashion_tuning.tracking.ui import serve_ui
 
     serve_ui(tracking_uri, port=port, announce=print)
-
-
-@cache_app.command("list")
-def cache_list(as_json: JsonOption = False) -> None:
-    """List what the cache holds, with sizes."""
-    from fashion_tuning.model.cache import list_cache
-    from fashion_tuning.show import Terminal
-
-    entries = list_cache(cache_folder())
-    if as_json:
-        print(json.dumps([entry.as_dict() for entry in entries], indent=1))
-    else:
-        Terminal().cache(cache_folder(), entries)
-
-
-@cache_app.command("verify")
-def cache_verify() -> None:
-    """Check every feature shard against its recorded digest; exit 1 where one differs."""
-    from fashion_tuning.model.cache import verify_cache
-    from fashion_tuning.show import Terminal
-
-    problems = verify_cache(cache_folder())
-    Terminal().problems(problems, good="every file in the cache is as it was written")
-    if problems:
-        raise typer.Exit(1)
-
-
-@cache_app.command("prune")
-def cache_prune(
-    unused_days: Annotated[
-        float | None,
-        typer.Option(min=0, help="Also remove features not used for this many days.", show_default=False),
-    ] = None,
-) -> None:
-    """Remove damaged and unfinished features, and on demand those long unused."""
-    from fashion_tuning.model.cache import prune_cache
-    from fashion_tuning.show import Terminal
-
-    Terminal().pruned(prune_cache(cache_folder(), unused_days=unused_days))

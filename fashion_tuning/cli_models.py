@@ -13,6 +13,7 @@ from fashion_tuning.options import (
     DataOption,
     JsonOption,
     ModelOption,
+    ReportOption,
     StoreOption,
     TimeoutOption,
     cache_folder,
@@ -40,6 +41,7 @@ def final_train(
     data_dir: DataOption = None,
     tracking_uri: StoreOption = None,
     store_timeout: TimeoutOption = None,
+    with_report: ReportOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Retrain a study's configurations at the final size, choose, register a model and measure it on test."""
@@ -49,6 +51,7 @@ def final_train(
         study,
         top=top,
         override=promote,
+        with_report=with_report,
         num_workers=workers,
         data_dir=data_dir,
         environment_dir=environment_folder(),

@@ -31,39 +31,55 @@ class Mistake:
 
 
 def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], *, title: str, target: Path) -> None:
-    """A confusion matrix: counts in the cells, colours by the share of the true class."""
+    """A confusion matrix as a file."""
     with _figure(target, width=7.5, height=6.8, title=title) as figure:
-        axes = figure.subplots()
-        shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for row, column in np.ndindex(confusion.shape):
-            if confusion[row, column]:
-                colour = "white" if shares[row, column] > 0.5 else "black"
-                axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=colour, fontsize=9)
-        axes.set_xticks(range(len(class_names)), class_names, rotation=45, ha="right")
-        axes.set_yticks(range(len(class_names)), class_names)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
-        figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+        plot_confusion(figure, confusion, class_names)
+
+
+def plot_confusion(figure: Figure, confusion: np.ndarray, class_names: Sequence[str]) -> None:
+    """A confusion matrix: counts in the cells, colours by the share of the true class."""
+    axes = figure.subplots()
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(confusion.shape):
+        if confusion[row, column]:
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=colour, fontsize=9)
+    axes.set_xticks(range(len(class_names)), class_names, rotation=45, ha="right")
+    axes.set_yticks(range(len(class_names)), class_names)
+    axes.set(xlabel="predicted", ylabel="true")
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
 
 
 def draw_reliability(bins: Sequence[Bin], *, calibration_error: float, title: str, target: Path) -> None:
-    """Accuracy against confidence; on the diagonal a probability means what it says."""
+    """A reliability diagram as a file."""
     with _figure(target, width=6, height=6, title=title) as figure:
-        axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color="grey", linestyle="--", label="perfectly calibrated")
-        axes.bar(
-            [(one.low + one.high) / 2 for one in bins],
-            [one.accuracy for one in bins],
-            width=[one.high - one.low for one in bins],
-            edgecolor="white",
-            label=f"measured, expected calibration error {calibration_error:.3f}",
-        )
-        for one in bins:
-            axes.text((one.low + one.high) / 2, 0.02, str(one.count), ha="center", color="white", fontsize=8)
-        axes.plot([one.confidence for one in bins], [one.accuracy for one in bins], "k.", label="mean confidence")
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="highest probability", ylabel="accuracy", aspect="equal")
-        axes.legend(loc="upper left", fontsize=8)
+        plot_reliability(figure, bins, calibration_error=calibration_error)
+
+
+def plot_reliability(figure: Figure, bins: Sequence[Bin], *, calibration_error: float) -> None:
+    """Accuracy against confidence, photos counted in the bars; on the diagonal a probability means what it says."""
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="grey", linestyle="--", label="perfectly calibrated")
+    middles = [(one.low + one.high) / 2 for one in bins]
+    axes.bar(
+        middles,
+        [one.accuracy for one in bins],
+        width=[one.high - one.low for one in bins],
+        edgecolor="white",
+        label=f"measured, expected calibration error {calibration_error:.3f}",
+    )
+    for middle, one in zip(middles, bins, strict=True):
+        axes.text(middle, 0.02, str(one.count), ha="center", color="white", fontsize=8)
+    axes.plot(
+        [one.confidence for one in bins],
+        [one.accuracy for one in bins],
+        "D",
+        color="tab:orange",
+        label="mean confidence",
+    )
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="highest probability", ylabel="accuracy", aspect="equal")
+    axes.legend(loc="upper left", fontsize=8)
 
 
 def draw_mistakes(mistakes: Sequence[Mistake], *, title: str, target: Path, columns: int = 6) -> None:

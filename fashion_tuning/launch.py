@@ -7,9 +7,11 @@ from pathlib import Path
 from fashion_tuning.config import Card, load_card
 from fashion_tuning.data.source import Dataset, open_dataset, open_drawn
 from fashion_tuning.errors import NoTrialError, PhotosUnreachableError, UsageError
+from fashion_tuning.launch_report import report_at_end
 from fashion_tuning.model.weights import get_weights
 from fashion_tuning.quiet import silent_stderr
 from fashion_tuning.show import Terminal
+from fashion_tuning.show_studies import StudyTerminal
 from fashion_tuning.study.executors import Worker
 
 
@@ -24,6 +26,7 @@ def start_study(
     tracking_uri: str | None = None,
     store_timeout: float | None = None,
     fresh: bool = False,
+    with_report: bool = True,
     as_json: bool = False,
 ) -> None:
     """Runs or resumes the study of a card and shows plan, progress and leaderboard.
@@ -44,7 +47,7 @@ def start_study(
             expected="no --data, or a card of photos",
             action="fashion-tuning tune experiments/xception_150.toml --data FOLDER",
         )
-    terminal = Terminal(as_json=as_json)
+    terminal = StudyTerminal(as_json=as_json)
     # Their slow import of Keras runs beside all that follows.
     workers = [Worker() for _ in range(num_workers)]
     try:
@@ -70,6 +73,8 @@ def start_study(
         terminal.line("no trial was completed")
         raise
     terminal.leaderboard(board)
+    if with_report:
+        report_at_end(store, study, terminal)
     terminal.banner(dataset)
     # A list of configurations has an end; only a search can go on.
     terminal.next_steps(study, tracking_uri=tracking_uri, card_path=card_path if card.search else None)

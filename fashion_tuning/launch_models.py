@@ -11,6 +11,7 @@ from fashion_tuning.data.manifest import SPLITS
 from fashion_tuning.data.source import open_drawn
 from fashion_tuning.errors import UsageError
 from fashion_tuning.launch import find_photos
+from fashion_tuning.launch_report import report_at_end
 from fashion_tuning.model.weights import get_weights
 from fashion_tuning.quiet import silent_stderr
 from fashion_tuning.show_models import ModelTerminal
@@ -32,6 +33,7 @@ def start_final(
     tracking_uri: str | None = None,
     store_timeout: float | None = None,
     override: bool | None = None,
+    with_report: bool = True,
     as_json: bool = False,
 ) -> None:
     """Runs or resumes the final run of a study, or of a card that fixes its configuration, and shows what came of it.
@@ -80,6 +82,8 @@ def start_final(
         for worker in workers:
             worker.close()
     terminal.final(outcome)
+    if with_report and job.study is not None:
+        report_at_end(store, job.study, terminal)
     terminal.banner(dataset)
 
 

@@ -11,6 +11,16 @@ from platformdirs import user_cache_path
 
 READING = 20.0  # seconds that those who only read wait for a store
 
+DEFAULT_STUDY = "xception-150"
+
+StudiesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[STUDY]...",
+        help=f"Names or run ids, default {DEFAULT_STUDY}; of several the others are compared with the first.",
+        show_default=False,
+    ),
+]
 DataOption = Annotated[
     Path | None,
     typer.Option(
@@ -34,6 +44,7 @@ TimeoutOption = Annotated[
         show_envvar=False,
     ),
 ]
+ReportOption = Annotated[bool, typer.Option("--report/--no-report", help="Write the study's report at the end.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback where a bug is met.")]
 ModelOption = Annotated[

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from fashion_tuning.show import PROGRAM, Terminal
+from fashion_tuning.show import PROGRAM
+from fashion_tuning.show_studies import StudyTerminal
 from fashion_tuning.wording import size
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from fashion_tuning.service.predict import Prediction
 
 
-class ModelTerminal(Terminal):
+class ModelTerminal(StudyTerminal):
     """A terminal that knows models as well."""
 
     def final(self, outcome: Outcome) -> None:

@@ -47,6 +47,6 @@ def failed_record(trial: int) -> TrialRecord:
 
 def small_board(*, num_tied: int = 3) -> Leaderboard:
     """Twenty trials, the first ones tied, the second one with a published figure; and a failed one."""
-    rows = [Row(rank, trial_record(rank, 0.84 - rank / 1000), rank <= num_tied) for rank in range(1, 21)]
+    rows = [Row(rank, trial_record(rank, 0.84 - rank / 1000), rank <= num_tied, (0.8, 0.82)) for rank in range(1, 21)]
     rows[1] = replace(rows[1], record=trial_record(2, 0.838, source="book, 10 epochs", published_val_accuracy=0.8299))
     return Leaderboard(STUDY, tuple(rows), (failed_record(21),), chosen=rows[1].record, flattery=0.0123)

@@ -49,9 +49,9 @@ class StudyProcess:
         card = self.folder / "card.toml"
         card.write_text(self.card_text)
         settings = {**settings, "FASHION_TUNING_CACHE": str(self.cache), SETTING: kill_at}
-        typed = [*PROGRAM, command, "card.toml", "--json", "--data", str(self.photos), "--tracking-uri", self.uri]
+        typed = [*PROGRAM, command, "card.toml", "--json", "--no-report", "--data", str(self.photos)]
         return subprocess.Popen(
-            [*prefix, *typed, *arguments],
+            [*prefix, *typed, "--tracking-uri", self.uri, *arguments],
             cwd=self.folder,
             env=clean_environment(self.folder, **settings),
             stdout=subprocess.PIPE,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from small_board import STUDY, small_board
 
-from fashion_tuning.show import Terminal
+from fashion_tuning.show_studies import StudyTerminal
 
 
 def on_a_terminal(show: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -41,7 +41,7 @@ def _read_to_the_end(descriptor: int) -> bytes:
 
 
 def test_a_leaderboard_fits_a_terminal_of_80_characters(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = on_a_terminal(lambda: Terminal().leaderboard(small_board()), monkeypatch)
+    lines = on_a_terminal(lambda: StudyTerminal().leaderboard(small_board()), monkeypatch)
     assert max(len(line.rstrip()) for line in lines) <= 80
     assert not any("…" in line for line in lines)
     rows = [line.split() for line in lines if re.match(r" *\d+=? +\d\d ", line)]
@@ -55,7 +55,7 @@ def test_a_leaderboard_fits_a_terminal_of_80_characters(monkeypatch: pytest.Monk
 
 
 def test_a_leaderboard_in_a_pipe_has_whole_run_ids_and_sources(capsys: pytest.CaptureFixture[str]) -> None:
-    Terminal().leaderboard(small_board())
+    StudyTerminal().leaderboard(small_board())
     text = capsys.readouterr().out
     assert all(f"{trial:02d}" * 16 in text for trial in range(1, 21))
     assert "0.8299 (book, 10 epochs)" in text
@@ -63,12 +63,12 @@ def test_a_leaderboard_in_a_pipe_has_whole_run_ids_and_sources(capsys: pytest.Ca
 
 
 def test_a_best_trial_without_a_tie_has_no_mark(capsys: pytest.CaptureFixture[str]) -> None:
-    Terminal().leaderboard(small_board(num_tied=1))
+    StudyTerminal().leaderboard(small_board(num_tied=1))
     assert "=" not in capsys.readouterr().out
 
 
 def test_a_leaderboard_in_json_is_one_line_with_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    Terminal(as_json=True).leaderboard(small_board())
+    StudyTerminal(as_json=True).leaderboard(small_board())
     event = json.loads(capsys.readouterr().out)
     assert event["event"] == "leaderboard"
     assert event["study"]["run_id"] == STUDY.run_id
@@ -78,7 +78,7 @@ def test_a_leaderboard_in_json_is_one_line_with_everything(capsys: pytest.Captur
 
 
 def test_news_with_json_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal = Terminal(as_json=True)
+    terminal = StudyTerminal(as_json=True)
     terminal.line("news")
     terminal.next_steps(STUDY, tracking_uri=None, card_path=Path("card.toml"))
     assert capsys.readouterr() == ("", "news\n")
@@ -87,7 +87,7 @@ def test_news_with_json_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> No
 def test_next_steps_can_be_typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [".venv/bin/fashion-tuning", "tune"])
     monkeypatch.setenv("PATH", "/none")
-    Terminal().next_steps(STUDY, tracking_uri="sqlite:////a b/mlflow.db", card_path=Path("my card.toml"))
+    StudyTerminal().next_steps(STUDY, tracking_uri="sqlite:////a b/mlflow.db", card_path=Path("my card.toml"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].endswith(
         "  .venv/bin/fashion-tuning tune 'my card.toml' --max-trials N --tracking-uri 'sqlite:////a b/mlflow.db'"
@@ -105,13 +105,13 @@ def test_next_steps_are_short_where_the_program_is_on_the_path(
     program.touch(mode=0o755)
     monkeypatch.setattr(sys, "argv", [str(program), "tune"])
     monkeypatch.setenv("PATH", str(tmp_path))
-    Terminal().next_steps(replace(STUDY, experiment="demo-drawn"), tracking_uri=None, card_path=Path("card.toml"))
+    StudyTerminal().next_steps(replace(STUDY, experiment="demo-drawn"), tracking_uri=None, card_path=Path("card.toml"))
     assert "  fashion-tuning leaderboard demo-drawn\n" in capsys.readouterr().out
 
 
 def test_counting_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     def count() -> None:
-        with Terminal().counting("verifying photos") as tell:
+        with StudyTerminal().counting("verifying photos") as tell:
             tell(1, 2)
             tell(2, 2)
 
@@ -119,7 +119,7 @@ def test_counting_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_counting_is_silent_in_a_pipe_where_it_is_quick(capsys: pytest.CaptureFixture[str]) -> None:
-    with Terminal().counting("verifying photos") as tell:
+    with StudyTerminal().counting("verifying photos") as tell:
         tell(1, 2)
         tell(2, 2)
     assert capsys.readouterr().out == ""

@@ -40,7 +40,7 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
         if exact != refs["validation"]:
             agreement = compare(heads, reduced=refs["validation"], exact=exact)
             run.log(
-                {"exact_agreement": agreement.same, "exact_difference": agreement.difference}, step=len(job.sources)
+                {"exact_agreement": agreement.same, "exact_difference": agreement.difference}, step=len(job.planned)
             )
             require_agreement(agreement, engine=inputs.key.engine, precision=inputs.key.precision)
         parity: Parity | None = None
@@ -50,7 +50,7 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
             raise ParityError(
                 f"the whole model differs from prefix plus head: {parity}", expected=f"at most {PARITY:g}"
             )
-        run.log({"parity": parity.largest_difference}, step=len(job.sources))
+        run.log({"parity": parity.largest_difference}, step=len(job.planned))
         example = inputs.dataset.root / refs["validation"].photos[0][0]
         registry.pack(whole, folder / "packed", class_names=card.class_names, example=example.read_bytes())
         version = registry.register(

@@ -176,5 +176,5 @@ def _record_choice(
         },
         {name: str(value) for name, value in winner.values.items()},
         metrics,
-        step=len(job.sources),
+        step=len(job.planned),
     )

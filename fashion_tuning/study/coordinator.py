@@ -169,7 +169,7 @@ class Coordinator:
             "trials_failed": sum(record.failed for record in ended),
             "seconds_trials": sum(record.metrics.get("seconds", 0.0) for record in ended),
         }
-        if best is not None:
+        if best is not None and self._run.best_is_result:
             metrics["best_val_accuracy"] = best.metrics["best_val_accuracy"]
             metrics["best_val_accuracy_se"] = best.metrics["best_val_accuracy_se"]
         if self._run.metrics().items() >= metrics.items():

@@ -26,11 +26,15 @@ from fashion_tuning.tracking.store import Store
 
 @dataclass(frozen=True)
 class Row:
-    """One completed trial and its place; `tied` where it can't be told from the best."""
+    """One completed trial and its place; `tied` where it can't be told from the best.
+
+    `seeds` holds each seed's validation accuracy at the best epoch.
+    """
 
     rank: int
     record: TrialRecord
     tied: bool
+    seeds: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -114,10 +118,15 @@ def leaderboard(store: Store, study: StudyRecord, *, rule: str | None = None) ->
     # On equal scores the earlier trial stands first.
     completed.sort(key=lambda record: (-(record.score or 0.0), record.trial))
     hits = [correct_by_epoch(store, record) for record in completed]
-    best = at_best_epoch(hits[0], completed[0])
+    at_best = [at_best_epoch(correct, record) for record, correct in zip(completed, hits, strict=True)]
     rows = [
-        Row(rank, record, rank == 1 or selection.tied(best, at_best_epoch(correct, record)))
-        for rank, (record, correct) in enumerate(zip(completed, hits, strict=True), 1)
+        Row(
+            rank,
+            record,
+            rank == 1 or selection.tied(at_best[0], correct),
+            tuple(float(one) for one in correct.mean(axis=1)),
+        )
+        for rank, (record, correct) in enumerate(zip(completed, at_best, strict=True), 1)
     ]
     return Leaderboard(
         study,

@@ -1,6 +1,5 @@
 """The only importer of MLflow; what has to be set before that is imported."""
 
-import logging
 import os
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -9,6 +8,5 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 # Waiting for a server is done in patience.py, where a person is told of it; MLflow's own retries are silent.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-# Every failure is worded in failures.py; MLflow logs each one too, with its traceback.
-logging.getLogger("mlflow").setLevel(logging.CRITICAL)
-logging.getLogger("alembic").setLevel(logging.WARNING)
+# Every failure is worded in failures.py; MLflow logs each one too, with its traceback, and much else.
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")

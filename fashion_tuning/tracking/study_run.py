@@ -28,6 +28,7 @@ class StudyRun:
     """
 
     kind: ClassVar[str] = "study"
+    best_is_result: ClassVar[bool] = True
 
     def __init__(
         self, store: Store, experiment_id: str, record: records.StudyRecord, dataset: DatasetInfo, owner: Owner
@@ -221,6 +222,7 @@ class FinalRun(StudyRun):
     """The final run of a study: its trials are those at the final size, its model is registered."""
 
     kind: ClassVar[str] = "final"
+    best_is_result: ClassVar[bool] = False  # the chosen trial is, see `choose`
 
     def choose(
         self, tags: Mapping[str, str], params: Mapping[str, str], metrics: Mapping[str, float], *, step: int

@@ -1,5 +1,6 @@
 """The store: made once, found again, its failures worded for a person."""
 
+import logging
 import multiprocessing
 import sqlite3
 from multiprocessing.synchronize import Barrier
@@ -88,3 +89,8 @@ def test_a_database_of_another_kind_is_named(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(StoreError, match=r"mlflow\.db"):
         Store(f"sqlite:///{path}")
+
+
+def test_mlflow_says_nothing_by_itself() -> None:
+    """Its news would stand among a command's results; ours are worded in failures.py."""
+    assert logging.getLogger("mlflow.pyfunc").getEffectiveLevel() == logging.CRITICAL

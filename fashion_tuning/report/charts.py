@@ -1,0 +1,320 @@
+"""The figures of a report: each takes what it shows and returns a Matplotlib figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fashion_tuning.figures import plot_confusion, plot_reliability
+from fashion_tuning.measures import Bin
+from fashion_tuning.report.axes import Axis
+from fashion_tuning.report.drawing import BLUE, COLOURS, GREY, ORANGE, SCORES, drawing
+from fashion_tuning.report.importance import Importance
+from fashion_tuning.report.material import Failure, Pair, Trial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SCORE = "validation accuracy"
+
+
+def draw_history(trials: Sequence[Trial], failures: Sequence[Failure]) -> Figure:
+    """Scores in the order of trials, the best so far, and one standard error around the best."""
+    best = min(trials, key=lambda trial: trial.row.rank)
+    with drawing() as figure:
+        axes = figure.subplots()
+        axes.axhspan(best.score - best.error, best.score + best.error, color=GREY, alpha=0.2, lw=0)
+        numbers = [trial.number for trial in trials]
+        scores = [trial.score for trial in trials]
+        axes.errorbar(numbers, scores, [trial.error for trial in trials], fmt="o", color=BLUE, ms=4, lw=0.8)
+        axes.step(numbers, np.maximum.accumulate(scores), where="post", color=ORANGE, label="best so far")
+        axes.plot([], [], color=GREY, alpha=0.4, lw=6, label="the best ± one standard error")
+        if failures:
+            failed = [one.record.trial for one in failures]
+            axes.plot(failed, [min(scores)] * len(failed), "x", color=ORANGE, label="failed")
+        axes.set(xlabel="trial", ylabel=SCORE)
+        _count_along(axes)
+        figure.legend(loc="outside upper right", ncols=3)
+    return figure
+
+
+def draw_importance(importances: Sequence[Importance], axes_of: Sequence[Axis]) -> Figure:
+    """Shares by evaluator, side by side, with their bootstrap intervals."""
+    labels = {axis.name: axis.label for axis in axes_of}
+    names = [share.name for share in importances[0].shares]
+    height = 0.8 / len(importances)
+    with drawing(height=1.0 + 0.7 * len(names)) as figure:
+        axes = figure.subplots()
+        for place, (found, colour) in enumerate(zip(importances, COLOURS, strict=False)):
+            shares = {share.name: share for share in found.shares}
+            values = [shares[name].value for name in names]
+            spread = [
+                [max(0.0, shares[name].value - shares[name].low) for name in names],
+                [max(0.0, shares[name].high - shares[name].value) for name in names],
+            ]
+            at = [row + (place - (len(importances) - 1) / 2) * height for row in range(len(names))]
+            axes.barh(at, values, height * 0.9, xerr=spread, color=colour, label=found.evaluator, ecolor=GREY)
+        axes.set_yticks(range(len(names)), [labels.get(name, name) for name in names])
+        axes.invert_yaxis()
+        axes.set(xlim=(0, 1.02), xlabel="share of the importance, with its 90% interval")
+        axes.legend(loc="lower right")
+    return figure
+
+
+def draw_parallel(trials: Sequence[Trial], axes_of: Sequence[Axis]) -> Figure:
+    """One line per trial across its hyperparameters and its score; those that tie with the best are thick."""
+    from matplotlib import colormaps
+
+    scores = [trial.score for trial in trials]
+    low, high = min(scores), max(scores)
+    score_axis = Axis("score", low, high if high > low else low + 0.01)
+    columns = [*axes_of, score_axis]
+    with drawing(height=3.8) as figure:
+        axes = figure.subplots()
+        for trial in sorted(trials, key=lambda one: one.score):
+            heights = [axis.position(trial.values[axis.name]) for axis in axes_of]
+            share = score_axis.position(trial.score)
+            axes.plot(
+                range(len(columns)),
+                [*heights, share],
+                color=colormaps[SCORES](0.05 + 0.85 * share),
+                lw=2.2 if trial.row.tied else 0.8,
+                alpha=0.95 if trial.row.tied else 0.6,
+            )
+        for place, axis in enumerate(columns):
+            axes.axvline(place, color=GREY, lw=0.8)
+            for height, text in axis.ticks():
+                axes.annotate(text, (place, height), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7)
+        axes.set_xticks(range(len(columns)), [*(axis.label for axis in axes_of), SCORE])
+        axes.set(xlim=(-0.1, len(columns) - 0.7), yticks=[])
+        axes.spines[["left", "bottom"]].set_visible(False)
+    return figure
+
+
+def draw_slices(trials: Sequence[Trial], axes_of: Sequence[Axis]) -> Figure:
+    """Score against each hyperparameter by itself."""
+    with drawing(height=3.0) as figure:
+        panels: Any = figure.subplots(1, len(axes_of), sharey=True, squeeze=False)[0]
+        for panel, axis in zip(panels, axes_of, strict=True):
+            for tied, colour in ((False, GREY), (True, BLUE)):
+                some = [trial for trial in trials if trial.row.tied == tied]
+                panel.errorbar(
+                    [axis.position(trial.values[axis.name]) for trial in some],
+                    [trial.score for trial in some],
+                    [trial.error for trial in some],
+                    fmt="o",
+                    ms=4,
+                    lw=0.8,
+                    color=colour,
+                    label="ties with the best" if tied else "worse",
+                )
+            _lay_out(panel, axis, along="x")
+            panel.set_xlabel(axis.label)
+        panels[0].set_ylabel(SCORE)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    return figure
+
+
+def draw_contours(trials: Sequence[Trial], axes_of: Sequence[Axis]) -> Figure:
+    """Score over each pair of hyperparameters, interpolated linearly between trials where they span a plane."""
+    pairs = list(combinations(axes_of, 2))
+    scores = np.array([trial.score for trial in trials])
+    with drawing(height=3.2) as figure:
+        panels: Any = figure.subplots(1, len(pairs), squeeze=False)[0]
+        for panel, (across, up) in zip(panels, pairs, strict=True):
+            x = np.array([across.position(trial.values[across.name]) for trial in trials])
+            y = np.array([up.position(trial.values[up.name]) for trial in trials])
+            _fill(panel, x, y, scores)
+            dots = panel.scatter(x, y, c=scores, cmap=SCORES, edgecolors=GREY, s=28, zorder=3)
+            _lay_out(panel, across, along="x")
+            _lay_out(panel, up, along="y")
+            panel.set(xlabel=across.label, ylabel=up.label)
+        figure.colorbar(dots, ax=list(panels), label=SCORE)
+    return figure
+
+
+def draw_curves(best: Trial, median: Trial, failures: Sequence[Failure]) -> Figure:
+    """Learning curves, means over seeds: validation as lines, training dashed."""
+    with drawing() as figure:
+        axes = figure.subplots()
+        shown = [(best, "best", BLUE)] + ([(median, "median", ORANGE)] if median.number != best.number else [])
+        for trial, what, colour in shown:
+            epochs = range(1, 1 + len(trial.val_accuracy))
+            axes.plot(epochs, trial.val_accuracy, "o-", ms=3, color=colour, label=f"{what}: trial {trial.number:02d}")
+            axes.plot(epochs, trial.accuracy, "--", color=colour, lw=1, label="the same in training")
+        for one in failures:
+            if one.val_accuracy:
+                epochs = range(1, 1 + len(one.val_accuracy))
+                axes.plot(epochs, one.val_accuracy, "x-", color=GREY, label=f"failed: trial {one.record.trial:02d}")
+        axes.set(xlabel="epoch", ylabel="accuracy")
+        _count_along(axes)
+        axes.grid(axis="y")
+        axes.legend(loc="best")
+    return figure
+
+
+def draw_gap(trials: Sequence[Trial]) -> Figure:
+    """Accuracy in training less that in validation, against dropout."""
+    with drawing(height=3.0) as figure:
+        axes = figure.subplots()
+        units = sorted({trial.values["dense_units"] for trial in trials})
+        for trial in trials:
+            place = units.index(trial.values["dense_units"])
+            axes.plot(trial.values["dropout"], trial.gap, "o", color=_of(place), ms=5)
+        for place, one in enumerate(units[: len(COLOURS)]):
+            axes.plot([], [], "o", color=_of(place), label=f"dense {one:g}")
+        axes.axhline(0, color=GREY, lw=0.8)
+        axes.set(xlabel="dropout", ylabel="training less validation accuracy")
+        axes.legend(loc="best")
+    return figure
+
+
+def draw_cost(trials: Sequence[Trial], front: Sequence[Trial]) -> Figure:
+    """Score against seconds, and the trials that no other beats in both."""
+    with drawing(height=3.0) as figure:
+        axes = figure.subplots()
+        for tied, colour in ((False, GREY), (True, BLUE)):
+            some = [trial for trial in trials if trial.row.tied == tied]
+            axes.errorbar(
+                [trial.seconds for trial in some],
+                [trial.score for trial in some],
+                [trial.error for trial in some],
+                fmt="o",
+                ms=4,
+                lw=0.6,
+                color=colour,
+                label="ties with the best" if tied else "worse",
+            )
+        axes.step(
+            [t.seconds for t in front], [t.score for t in front], where="post", color=ORANGE, label="Pareto front"
+        )
+        axes.set(xscale="log", xlabel="seconds of a trial, all its seeds", ylabel=SCORE)
+        _plain_along(axes)
+        figure.legend(loc="outside upper right", ncols=3)
+    return figure
+
+
+def draw_seeds(ranked: Sequence[Trial]) -> Figure:
+    """Every seed's accuracy at the best epoch, best configuration first."""
+    with drawing(height=3.0) as figure:
+        axes = figure.subplots()
+        for place, trial in enumerate(ranked, 1):
+            axes.plot([place, place], [min(trial.row.seeds), max(trial.row.seeds)], color=GREY, lw=0.8)
+            axes.plot([place] * len(trial.row.seeds), trial.row.seeds, "o", ms=3, color=BLUE)
+            axes.plot(place, trial.score, "_", ms=8, color=ORANGE)
+        axes.plot([], [], "o", ms=3, color=BLUE, label="one seed")
+        axes.plot([], [], "_", ms=8, color=ORANGE, label="mean")
+        axes.set(xlabel="rank", ylabel=SCORE)
+        _count_along(axes)
+        figure.legend(loc="outside upper right", ncols=2)
+    return figure
+
+
+def draw_published(trials: Sequence[Trial]) -> Figure:
+    """Ours beside what was published of the same configurations."""
+    with drawing(height=1.0 + 0.35 * len(trials)) as figure:
+        axes = figure.subplots()
+        rows = range(len(trials))
+        axes.errorbar(
+            [trial.score for trial in trials],
+            rows,
+            xerr=[trial.error for trial in trials],
+            fmt="o",
+            color=BLUE,
+            ms=5,
+            label="ours, mean over seeds ± standard error",
+        )
+        published = [trial.record.published_val_accuracy or 0.0 for trial in trials]
+        axes.plot(published, rows, "D", color=ORANGE, ms=5, label="published, best epoch of one seed")
+        axes.set_yticks(rows, [_describe(trial) for trial in trials])
+        axes.invert_yaxis()
+        axes.set_xlabel(SCORE)
+        axes.grid(axis="x")
+        figure.legend(loc="outside upper right", ncols=2)
+    return figure
+
+
+def draw_sizes(pairs: Sequence[Pair], *, small: int, large: int) -> Figure:
+    """The same configurations at two image sizes."""
+    with drawing(width=4.6, height=4.2) as figure:
+        axes = figure.subplots()
+        axes.plot([pair.small for pair in pairs], [pair.large for pair in pairs], "o", color=BLUE, ms=5)
+        axes.set(xlabel=f"{SCORE} at {small} px", ylabel=f"{SCORE} at {large} px")
+        axes.grid()
+    return figure
+
+
+def draw_studies(scores: Mapping[str, Sequence[float]]) -> Figure:
+    """All scores of each study, by its name."""
+    with drawing(height=1.0 + 0.6 * len(scores)) as figure:
+        axes = figure.subplots()
+        for place, values in enumerate(scores.values()):
+            axes.plot(values, [place] * len(values), "o", ms=4, color=BLUE, alpha=0.6)
+            axes.plot(max(values), place, "D", ms=6, color=ORANGE, label="best" if place == 0 else None)
+        axes.set_yticks(range(len(scores)), list(scores))
+        axes.set_ylim(len(scores) - 0.5, -0.5)
+        axes.set_xlabel(SCORE)
+        axes.grid(axis="x")
+        axes.legend(loc="lower left")
+    return figure
+
+
+def draw_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """See `figures.plot_confusion`."""
+    with drawing(width=6.2, height=5.6) as figure:
+        plot_confusion(figure, confusion, class_names)
+    return figure
+
+
+def draw_calibration(bins: Sequence[Bin], *, calibration_error: float) -> Figure:
+    """See `figures.plot_reliability`."""
+    with drawing(width=4.8, height=4.8) as figure:
+        plot_reliability(figure, bins, calibration_error=calibration_error)
+    return figure
+
+
+def _count_along(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _plain_along(axes: Axes) -> None:
+    """Numbers as people write them, on a logarithmic axis."""
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def _lay_out(panel: Axes, axis: Axis, *, along: str) -> None:
+    places, texts = zip(*axis.ticks(), strict=True)
+    if along == "x":
+        panel.set_xlim(-0.06, 1.06)
+        panel.set_xticks(places, texts, fontsize=7)
+    else:
+        panel.set_ylim(-0.06, 1.06)
+        panel.set_yticks(places, texts, fontsize=7)
+
+
+def _fill(panel: Axes, x: np.ndarray, y: np.ndarray, scores: np.ndarray) -> None:
+    points = np.column_stack([x, y])
+    centred = points - points.mean(axis=0)
+    if len(np.unique(points, axis=0)) < 4 or np.linalg.matrix_rank(centred, tol=1e-6) < 2:
+        return
+    panel.tricontourf(x, y, scores, levels=8, cmap=SCORES, alpha=0.5)
+
+
+def _of(place: int) -> str:
+    return COLOURS[place] if place < len(COLOURS) else GREY
+
+
+def _describe(trial: Trial) -> str:
+    values = trial.values
+    text = f"lr {values['learning_rate']:g}, dense {values['dense_units']:g}, dropout {values['dropout']:g}"
+    return f"{text} ({trial.record.source})" if trial.record.source else text

@@ -1,0 +1,298 @@
+"""One sentence per figure, made from its numbers: nothing is said that they do not say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from fashion_tuning.config import Number
+from fashion_tuning.evaluate import Evaluation
+from fashion_tuning.report.axes import Axis
+from fashion_tuning.report.importance import Importance
+from fashion_tuning.report.material import Failure, Final, Trial
+
+NUM_DRAWS = 1000
+
+
+def read_history(trials: Sequence[Trial]) -> str:
+    """When the best was found, and how many others noise can't tell from it."""
+    best = min(trials, key=lambda trial: trial.row.rank)
+    if len(trials) == 1:
+        return f"The only completed trial scored {best.score:.4f}, with a standard error of {best.error:.4f}."
+    place = [trial.number for trial in trials].index(best.number) + 1
+    within = sum(abs(trial.score - best.score) <= best.error for trial in trials) - 1
+    return (
+        f"The best score, {best.score:.4f}, came with the {_ordinal(place)} of {len(trials)} completed trials"
+        f" (trial {best.number:02d}); {_count(within, 'other score')} {_lies(within)} within its standard error"
+        f" of {best.error:.4f}."
+    )
+
+
+def read_importance(importances: Sequence[Importance], axes: Sequence[Axis], *, num_trials: int) -> str:
+    """Whether the evaluators agree on what matters most, and how sure each is."""
+    labels = {axis.name: axis.label for axis in axes}
+    if not importances:
+        return "Importance is not estimated: it takes a search over two hyperparameters and eight trials that differ."
+    tops = [(one.evaluator, one.shares[0]) for one in importances]
+    names = {share.name for _, share in tops}
+    shares = ", ".join(
+        f"{labels.get(share.name, share.name)} {share.value:.2f} by {evaluator}" for evaluator, share in tops
+    )
+    sure = [one.evaluator for one in importances if one.shares[0].low > one.shares[1].high]
+    certainty = (
+        f"the 90% intervals keep the first two apart for {_listed(sure)} only"
+        if 0 < len(sure) < len(importances)
+        else f"the 90% intervals {'keep the first two apart for all of them' if sure else 'of the first two overlap'}"
+    )
+    if len(names) == 1:
+        return f"All {len(tops)} evaluators put the same first ({shares}); on {num_trials} trials {certainty}."
+    return f"The evaluators disagree on what matters most ({shares}); on {num_trials} trials {certainty}."
+
+
+def read_parallel(trials: Sequence[Trial], axes: Sequence[Axis]) -> str:
+    """What the trials that tie with the best have in common."""
+    tied = [trial for trial in trials if trial.row.tied]
+    if len(tied) == 1:
+        values = ", ".join(f"{axis.label} {tied[0].values[axis.name]:.3g}" for axis in axes)
+        return f"No other trial ties with the best, which has {values}."
+    spans = _listed([f"{axis.label} {_span([trial.values[axis.name] for trial in tied], axis)}" for axis in axes])
+    return f"The {len(tied)} trials that tie, the best among them, have {spans}."
+
+
+def read_slice(trials: Sequence[Trial], axis: Axis) -> str:
+    """Of one hyperparameter, where trials that tie with the best lie and what is reached elsewhere."""
+    tied = [trial for trial in trials if trial.row.tied]
+    if axis.choices:
+        good = {trial.values[axis.name] for trial in tied}
+        seen = [one for one in axis.choices if any(trial.values[axis.name] == one for trial in trials)]
+        bad = [one for one in seen if one not in good]
+        unseen = [f"{one:g}" for one in axis.choices if one not in seen]
+        rest = f"; {_listed(unseen)} {'was' if len(unseen) == 1 else 'were'} not tried" if unseen else ""
+        if not bad:
+            return (
+                f"{axis.label}: {_listed([f'{one:g}' for one in seen])} can't be told apart on these {len(trials)}"
+                f" trials, each has one that ties with the best{rest}."
+            )
+        reached = max(trial.score for trial in trials if trial.values[axis.name] in bad)
+        return (
+            f"{axis.label}: no trial with {_either([f'{one:g}' for one in bad])} ties with the best;"
+            f" the highest there is {reached:.4f}{rest}."
+        )
+    low, high = (end(trial.values[axis.name] for trial in tied) for end in (min, max))
+    parts = []
+    for where, edge, outside in (
+        ("below", low, [trial for trial in trials if trial.values[axis.name] < low]),
+        ("above", high, [trial for trial in trials if trial.values[axis.name] > high]),
+    ):
+        if outside:
+            reached = max(trial.score for trial in outside)
+            what = f"none of the {len(outside)} trials ties" if len(outside) > 1 else "the one trial does not tie"
+            parts.append(f"{where} {edge:.3g} {what} with the best, the highest is {reached:.4f}")
+    if not parts:
+        return f"{axis.label}: trials at both ends of what was tried tie with the best."
+    return f"{axis.label}: {'; '.join(parts)}."
+
+
+def read_contours(trials: Sequence[Trial], axes: Sequence[Axis]) -> str:
+    """Of each pair of hyperparameters the quarter with the best and the one with the worst mean score."""
+    sentences = []
+    for first, second in ((a, b) for place, a in enumerate(axes) for b in axes[place + 1 :]):
+        quarters: dict[tuple[bool, bool], list[float]] = {}
+        for trial in trials:
+            key = (first.position(trial.values[first.name]) > 0.5, second.position(trial.values[second.name]) > 0.5)
+            quarters.setdefault(key, []).append(trial.score)
+        if len(quarters) < 2:
+            continue
+        means = {key: float(np.mean(scores)) for key, scores in quarters.items()}
+        good, bad = (end(means, key=lambda key: means[key]) for end in (max, min))
+        worst = "the one trial" if len(quarters[bad]) == 1 else f"the {len(quarters[bad])} trials"
+        sentences.append(
+            f"{worst} with {_quarter(bad, first, second)} {_average(quarters[bad])} {means[bad]:.4f},"
+            f" against {means[good]:.4f} with {_quarter(good, first, second)}"
+        )
+    if not sentences:
+        return "All trials lie in one corner of the space."
+    text = "; ".join(sentences)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def read_curves(best: Trial, median: Trial, failures: Sequence[Failure]) -> str:
+    """Where the curves peak, and what training longer has cost or might still bring."""
+    parts = [_peak(best, "the best")]
+    if median.number != best.number:
+        parts.append(_peak(median, "the median"))
+    text = "; ".join(parts)
+    failed = f" {len(failures)} failed, see below." if failures else ""
+    return f"{text[0].upper()}{text[1:]}.{failed}"
+
+
+def read_gap(trials: Sequence[Trial]) -> str:
+    """Whether the generalization gap goes with dropout."""
+    dropout, gaps = [float(trial.values["dropout"]) for trial in trials], [trial.gap for trial in trials]
+    note = "accuracy in training is measured with dropout on, which lowers it"
+    value, low, high = correlation(dropout, gaps)
+    if not math.isfinite(value) or not math.isfinite(low):
+        return f"Too few different dropout rates to say how the gap goes with them; {note}."
+    span = f"rank correlation {value:.2f}, 95% interval {low:.2f} to {high:.2f}, {len(trials)} trials"
+    if low <= 0 <= high:
+        return f"Whether the gap goes with dropout can't be told ({span}); {note}."
+    return f"The gap {'shrinks' if value < 0 else 'grows'} as dropout rises ({span}); {note}."
+
+
+def read_cost(trials: Sequence[Trial], front: Sequence[Trial]) -> str:
+    """The cheapest trial that ties with the best."""
+    best = min(trials, key=lambda trial: trial.row.rank)
+    cheapest = min((trial for trial in trials if trial.row.tied), key=lambda trial: trial.seconds)
+    on = f"{_count(len(front), 'trial')} {'is' if len(front) == 1 else 'are'} on the Pareto front"
+    if cheapest.number == best.number:
+        return f"{on}; no trial that ties with the best is cheaper than it ({best.seconds:.1f} s)."
+    return (
+        f"{on}; trial {cheapest.number:02d} ties with the best and took {cheapest.seconds:.1f} s against"
+        f" {best.seconds:.1f} s."
+    )
+
+
+def read_seeds(trials: Sequence[Trial]) -> str:
+    """How far seeds lie apart, beside what the photos leave open."""
+    if len(trials[0].row.seeds) < 2:
+        return "One seed per trial: their spread is not known."
+    ranges = {trial.number: max(trial.row.seeds) - min(trial.row.seeds) for trial in trials}
+    widest = max(ranges, key=lambda number: ranges[number])
+    spread = float(np.median(list(ranges.values())))
+    error = float(np.median([trial.error for trial in trials]))
+    return (
+        f"The seeds of a trial lie {spread:.4f} apart (median), at most {ranges[widest]:.4f} (trial {widest:02d});"
+        f" the standard error, photos included, is {error:.4f} (median)."
+    )
+
+
+def read_published(trials: Sequence[Trial]) -> str:
+    """How ours stand to what was published, for the same configurations if not always for as many epochs."""
+    differences = [trial.score - (trial.record.published_val_accuracy or 0.0) for trial in trials]
+    within = sum(abs(one) <= trial.error for one, trial in zip(differences, trials, strict=True))
+    return (
+        f"Ours are within one standard error of {within} of {len(trials)} published figures, and"
+        f" {abs(float(np.mean(differences))):.4f} {'above' if np.mean(differences) > 0 else 'below'} them on average;"
+        f" ours had {_span_of([trial.record.epochs for trial in trials])} epochs, theirs as many as the source says."
+    )
+
+
+def read_sizes(final: Final, *, small: int) -> str:
+    """Whether the study's size predicts the final one."""
+    if final.correlation is None:
+        return f"{len(final.pairs)} configurations say nothing of the ranks at the two sizes."
+    value, low, high = final.correlation
+    top = max(final.pairs, key=lambda pair: pair.small)
+    place = 1 + sum(pair.large > top.large for pair in final.pairs)
+    certainty = "so they go together" if low > 0 else "so it can't be told whether they go together"
+    return (
+        f"Ranks at {small} and {final.image_size} px correlate with {value:.2f} (Spearman, 95% interval {low:.2f} to"
+        f" {high:.2f}, {len(final.pairs)} configurations), {certainty}; the best at {small} px is"
+        f" {_ordinal(place)} at {final.image_size} px."
+    )
+
+
+def read_confusion(evaluation: Evaluation) -> str:
+    """Accuracy with its interval, and the most frequent mistake."""
+    figures = evaluation.figures
+    accuracy = (
+        f"{evaluation.split.capitalize()} accuracy {figures.accuracy:.4f}, 95% interval {figures.low:.4f} to"
+        f" {figures.high:.4f}, {figures.num_images} photos, look {evaluation.look}"
+    )
+    mistakes = figures.confusion - np.diag(np.diag(figures.confusion))
+    if not mistakes.any():
+        return f"{accuracy}; no photo was taken for another category."
+    true, predicted = (int(one) for one in np.unravel_index(mistakes.argmax(), mistakes.shape))
+    return (
+        f"{accuracy}; most often {figures.classes[true].name} is taken for {figures.classes[predicted].name}:"
+        f" {mistakes[true, predicted]} of {figures.classes[true].support} photos."
+    )
+
+
+def read_calibration(evaluation: Evaluation) -> str:
+    """Whether the model is surer than it is right."""
+    figures = evaluation.figures
+    confidence = sum(one.confidence * one.count for one in figures.bins) / figures.num_images
+    difference = confidence - figures.accuracy
+    word = "surer" if difference > 0 else "less sure"
+    return (
+        f"The model is {abs(difference):.3f} {word} than right on average (mean confidence {confidence:.3f}, accuracy"
+        f" {figures.accuracy:.3f}); expected calibration error {figures.calibration_error:.3f}."
+    )
+
+
+def correlation(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
+    """Spearman's rank correlation with a 95% percentile bootstrap interval over pairs; NaN where it says nothing."""
+    a, b = np.asarray(first, float), np.asarray(second, float)
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return math.nan, math.nan, math.nan
+    rows = np.random.default_rng(0).integers(0, len(a), (NUM_DRAWS, len(a)))
+    draws = [
+        float(spearmanr(a[some], b[some]).statistic) for some in rows if np.ptp(a[some]) > 0 and np.ptp(b[some]) > 0
+    ]
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return float(spearmanr(a, b).statistic), float(low), float(high)
+
+
+def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
+    """Trials that no other beats in score without taking longer, cheapest first."""
+    front: list[Trial] = []
+    for trial in sorted(trials, key=lambda one: (one.seconds, -one.score)):
+        if not front or trial.score > front[-1].score:
+            front.append(trial)
+    return front
+
+
+def _peak(trial: Trial, what: str) -> str:
+    last, peak = len(trial.val_accuracy), trial.best_epoch
+    name = f"{what} (trial {trial.number:02d})"
+    if peak == last:
+        return f"{name} was highest at its last epoch, {last}: more of them might help"
+    lost = trial.val_accuracy[peak - 1] - trial.val_accuracy[-1]
+    return f"{name} peaked at epoch {peak} of {last} and ended {lost:.4f} lower"
+
+
+def _span(values: Sequence[Number], axis: Axis) -> str:
+    different = sorted(set(values))
+    if len(different) == 1:
+        return f"{different[0]:.3g}"
+    if axis.choices:
+        return _either([f"{one:g}" for one in different])
+    return f"from {different[0]:.3g} to {different[-1]:.3g}"
+
+
+def _span_of(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _quarter(key: tuple[bool, bool], *axes: Axis) -> str:
+    return " and ".join(f"{'high' if is_high else 'low'} {axis.label}" for is_high, axis in zip(key, axes, strict=True))
+
+
+def _average(scores: Sequence[float]) -> str:
+    return "reached" if len(scores) == 1 else "average"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
+def _lies(number: int) -> str:
+    return "lies" if number == 1 else "lie"
+
+
+def _ordinal(number: int) -> str:
+    suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _either(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"

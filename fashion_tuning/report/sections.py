@@ -1,0 +1,236 @@
+"""What a report has to show of a study, figure by figure, each with its reading."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fashion_tuning.report import charts, readings
+from fashion_tuning.report.axes import Axis, make_axes
+from fashion_tuning.report.importance import importances
+from fashion_tuning.report.material import Material
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Args:
+      name: Of its anchor and its files.
+      readings: Sentences made from the numbers; they describe the figure to those who can't see it.
+    """
+
+    name: str
+    title: str
+    readings: tuple[str, ...]
+    figure: Figure | None = None
+    table: Table | None = None
+
+
+def make_sections(material: Material) -> list[Section]:
+    """All parts that the study has something to say in, in reading order."""
+    trials, failures = material.trials, material.failures
+    axes = shown_axes(material)
+    found = importances(material.card.space, [trial.values for trial in trials], [trial.score for trial in trials])
+    ranked = material.ranked
+    median, front = ranked[len(ranked) // 2], readings.pareto_front(trials)
+    sections = [
+        _leaderboard(material),
+        Section(
+            "history",
+            "Optimization history",
+            (readings.read_history(trials),),
+            charts.draw_history(trials, failures),
+        ),
+        Section(
+            "importance",
+            "Hyperparameter importance",
+            (readings.read_importance(found, axes, num_trials=len(trials)),),
+            charts.draw_importance(found, axes) if found else None,
+        ),
+    ]
+    if axes:
+        sections += _by_hyperparameter(material, axes)
+    sections += [
+        Section(
+            "curves",
+            "Learning curves",
+            (readings.read_curves(ranked[0], median, failures),),
+            charts.draw_curves(ranked[0], median, failures),
+        ),
+        Section("gap", "Generalization gap and dropout", (readings.read_gap(trials),), charts.draw_gap(trials)),
+        Section("cost", "Cost and accuracy", (readings.read_cost(trials, front),), charts.draw_cost(trials, front)),
+        Section("seeds", "Spread over seeds", (readings.read_seeds(trials),), charts.draw_seeds(ranked)),
+    ]
+    published = [trial for trial in trials if trial.record.published_val_accuracy]
+    if published:
+        drawn = charts.draw_published(published)
+        sections.append(
+            Section("published", "The course's sweeps beside ours", (readings.read_published(published),), drawn)
+        )
+    sections += _final(material)
+    if failures:
+        sections.append(_failures(material))
+    sections.append(_provenance(material))
+    return sections
+
+
+def shown_axes(material: Material) -> tuple[Axis, ...]:
+    """The hyperparameters that differ between a study's trials."""
+    return make_axes(material.card.space, [dict(trial.values) for trial in material.trials])
+
+
+def _leaderboard(material: Material) -> Section:
+    board = material.board
+    tied = sum(row.tied for row in board.rows)
+    best = board.rows[0].record.metrics["best_val_accuracy"]
+    ties = (
+        f"{tied - 1} of {len(board.rows) - 1} other trials tie with the best: their paired difference is within one"
+        " standard error."
+        if tied > 1
+        else "No other trial ties with the best: every paired difference is beyond one standard error."
+    )
+    luck = (
+        f"About {board.flattery:.4f} of the best score is luck of the pick, {best - board.flattery:.4f} without it;"
+        f" chosen is trial {board.chosen.trial:02d}."
+    )
+    columns = ("rank", "trial", "learning rate", "dense units", "dropout", "val accuracy", "± se", "best epoch",
+               "seconds", "parameters", "published")  # fmt: skip
+    rows = []
+    for trial in material.ranked:
+        record, published = trial.record, trial.record.published_val_accuracy
+        rows.append(
+            (
+                f"{trial.row.rank}{' =' if trial.row.tied and tied > 1 else ''}",
+                f"{trial.number:02d}{' (chosen)' if record == board.chosen else ''}",
+                f"{trial.values['learning_rate']:.3g}",
+                f"{trial.values['dense_units']:g}",
+                f"{trial.values['dropout']:.3g}",
+                f"{trial.score:.4f}",
+                f"{trial.error:.4f}",
+                f"{trial.best_epoch} of {record.metrics['epochs_run']:.0f}",
+                f"{trial.seconds:.1f}",
+                f"{record.trainable_parameters:,}",
+                f"{published:.4f}" if published else "",
+            )
+        )
+    return Section("leaderboard", "Leaderboard", (ties, luck), table=Table(columns, tuple(rows)))
+
+
+def _by_hyperparameter(material: Material, axes: Sequence[Axis]) -> list[Section]:
+    trials = material.trials
+    sections = [
+        Section(
+            "parallel",
+            "Parallel coordinates",
+            (readings.read_parallel(trials, axes),),
+            charts.draw_parallel(trials, axes),
+        ),
+        Section(
+            "slices",
+            "Each hyperparameter by itself",
+            tuple(readings.read_slice(trials, axis) for axis in axes),
+            charts.draw_slices(trials, axes),
+        ),
+    ]
+    if len(axes) > 1:
+        sections.append(
+            Section(
+                "contours",
+                "Pairs of hyperparameters",
+                (readings.read_contours(trials, axes), "Low and high: the halves of an axis as it is drawn."),
+                charts.draw_contours(trials, axes),
+            )
+        )
+    return sections
+
+
+def _final(material: Material) -> list[Section]:
+    final = material.final
+    if final is None:
+        return []
+    small = material.card.images.image_size
+    sections = []
+    if final.pairs:
+        sections.append(
+            Section(
+                "sizes",
+                f"{small} px against {final.image_size} px",
+                (readings.read_sizes(final, small=small),),
+                charts.draw_sizes(final.pairs, small=small, large=final.image_size),
+            )
+        )
+    evaluation = final.evaluation
+    if evaluation is not None:
+        names = [one.name for one in evaluation.figures.classes]
+        sections += [
+            Section(
+                "confusion",
+                "The final model's mistakes",
+                (readings.read_confusion(evaluation),),
+                charts.draw_confusion(evaluation.figures.confusion, names),
+            ),
+            Section(
+                "calibration",
+                "The final model's calibration",
+                (readings.read_calibration(evaluation),),
+                charts.draw_calibration(
+                    evaluation.figures.bins, calibration_error=evaluation.figures.calibration_error
+                ),
+            ),
+        ]
+    return sections
+
+
+def _failures(material: Material) -> Section:
+    rows = tuple(
+        (
+            f"{one.record.trial:02d}",
+            f"{one.record.values['learning_rate']:.3g}",
+            f"{one.record.values['dense_units']:g}",
+            f"{one.record.values['dropout']:.3g}",
+            one.record.error,
+            (one.record.error_message.strip().splitlines() or [""])[0][:300],
+        )
+        for one in material.failures
+    )
+    kinds = sorted({one.record.error for one in material.failures})
+    what = f"{len(rows)} trial{'' if len(rows) == 1 else 's'} failed: {', '.join(kinds)}."
+    columns = ("trial", "learning rate", "dense units", "dropout", "error", "message")
+    return Section("failures", "What failed and why", (what,), table=Table(columns, rows))
+
+
+def _provenance(material: Material) -> Section:
+    card, study, metrics = material.card, material.study, material.metrics
+    rows: list[tuple[str, str]] = [
+        ("experiment", study.experiment),
+        ("study", f"{study.digest}, generation {study.generation}"),
+        ("MLflow run", study.run_id),
+        ("command", "fashion-tuning tune with the card card.toml, an artifact of that run"),
+        ("training", f"{card.training.seeds} seeds, at most {card.training.epochs} epochs, batches of"
+                     f" {card.training.batch_size}"),
+        ("images", f"{card.images.image_size} px, {card.images.interpolation}"),
+        ("frozen features", f"{card.model.backbone}, by {card.model.engine} in {card.model.precision}"),
+    ]  # fmt: skip
+    rows += [(name, value) for name, value in material.provenance.items() if value]
+    for name, label in (("seconds_features", "features took"), ("seconds_trials", "trials took")):
+        if math.isfinite(metrics.get(name, math.nan)):
+            rows.append((label, f"{metrics[name]:.0f} s"))
+    note = (
+        "Scores are mean validation accuracies over seeds, at the epoch where the mean is highest; standard errors"
+        " are bootstraps over seeds and photos. Test is not read by a study."
+    )
+    return Section("measured", "How it was measured", (note,), table=Table(("what", "value"), tuple(rows)))

@@ -1,0 +1,207 @@
+"""What a person sees of studies and their trials, and what a machine reads with --json."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from fashion_tuning.show import PROGRAM, Terminal
+
+if TYPE_CHECKING:
+    from fashion_tuning.report.write import Report
+    from fashion_tuning.study.check import Findings
+    from fashion_tuning.study.comparison import Comparison
+    from fashion_tuning.study.leaderboard import Leaderboard
+    from fashion_tuning.study.replay import Replay
+    from fashion_tuning.tracking.records import StudyRecord
+
+_WIDE = 144
+
+
+class StudyTerminal(Terminal):
+    """A terminal that knows studies as well."""
+
+    def leaderboard(self, board: Leaderboard) -> None:
+        """Completed trials, best first; published figures of the same configuration beside ours."""
+        if self.as_json:
+            self.json(
+                "leaderboard",
+                {
+                    "study": asdict(board.study),
+                    "rows": board.as_dicts(),
+                    "chosen": board.chosen.run_id,
+                    "flattery": board.flattery,
+                    "failed": [asdict(record) for record in board.failed],
+                },
+            )
+            return
+        study = board.study
+        self.line(f"\n{study.experiment} · study {study.digest} · run {study.run_id}")
+        wide = self._console.width >= _WIDE
+        self._console.print(_trials_table(board, wide=wide))
+        tied = sum(row.tied for row in board.rows)
+        if tied > 1:
+            self.line(f"=  {tied - 1} more tie with the best: paired difference within one standard error")
+        best, chosen = board.rows[0].record.metrics["best_val_accuracy"], board.chosen
+        reason = "the best" if chosen == board.rows[0].record else "the smallest of those that tie"
+        self.line(f"chosen: trial {chosen.trial:02d}, {reason} ({chosen.trainable_parameters:,} parameters)")
+        flattery = board.flattery
+        self.line(f"flattery: about {flattery:.4f} of the best is luck of the pick; {best - flattery:.4f} without it")
+        if any(row.record.published_val_accuracy for row in board.rows):
+            self.line("published: the best epoch of one seed, as reported for this configuration")
+        if not wide:
+            self.line("run ids are cut short here; --json, --csv or a wider window show them whole")
+        for record in board.failed:
+            self.line(f"failed: trial {record.trial:02d}: {record.error}: {record.error_message}")
+
+    def comparison(self, comparison: Comparison) -> None:
+        """The trials of several studies in one ranking, and what sets the studies apart."""
+        self._console.print(_compared_table(comparison))
+        self.line("=  ties with the best of all: paired difference within one standard error")
+        if not all(one.comparable for one in comparison.rows):
+            self.line("*  has other photos or seeds than the best, so that nothing can be paired")
+        first = comparison.boards[0].study
+        for one in comparison.differences:
+            self.line(f"{one.study.experiment} against {first.experiment}, {one.kind}:")
+            for line in one.lines:
+                self.line(f"  {line}")
+        if not comparison.differences:
+            self.line("the studies have the same settings, data and versions")
+
+    def report(self, report: Report) -> None:
+        """Where a report was written."""
+        if self.as_json:
+            self.json("report", {"page": str(report.page), "readings": report.readings})
+            return
+        self.line(f"report: {report.page} ({report.num_figures} figures beside it)")
+
+    def findings(self, findings: Findings) -> None:
+        """What `check` has found, and what to do about it."""
+        if self.as_json:
+            self.json("findings", asdict(findings))
+            return
+        for one in findings.differences:
+            place = f"trial {one.trial:02d}" if one.trial else "study"
+            self.line(f"{place} (run {one.run_id}): {one.what}")
+        for note in findings.notes:
+            self.line(f"note: {note}")
+        compared = (
+            f"{findings.num_trials} completed trials, {findings.num_attempts} runs,"
+            f" {findings.num_checkpoints} checkpoints compared"
+        )
+        num = len(findings.differences)
+        self.line(f"{compared}: {f'{num} differences' if num else 'all agree'}")
+        for run_id in findings.damaged:
+            self.line(f"what to do: {_program()} replay {run_id} --repair")
+
+    def replay(self, replay: Replay) -> None:
+        """A replayed trial beside its record."""
+        if self.as_json:
+            self.json("replay", {**asdict(replay), "agrees": replay.agrees})
+            return
+        table = Table(box=None, pad_edge=False)
+        for header in ("metric", "recorded", "replayed", "largest difference"):
+            table.add_column(header, justify="left" if header == "metric" else "right")
+        for one in replay.comparisons:
+            table.add_row(one.name, _figure(one.recorded), _figure(one.replayed), f"{one.difference:.2g}")
+        self._console.print(table)
+        for note in replay.notes:
+            self.line(f"note: {note}")
+        for name in replay.repaired:
+            self.line(f"made again: {name}")
+        verdict = "agrees with its record" if replay.agrees else "DIFFERS from its record"
+        self.line(f"trial {replay.trial:02d} {verdict} (tolerance {replay.tolerance:g})")
+
+    def next_steps(self, study: StudyRecord, *, tracking_uri: str | None, card_path: Path | None) -> None:
+        """The commands to type now; `card_path` where more trials can be asked for."""
+        if self.as_json:
+            return
+        store = ["--tracking-uri", tracking_uri] if tracking_uri else []
+        steps = {
+            "compare in MLflow": ["ui"],
+            "this table again": ["leaderboard", study.experiment],
+            "the final model": ["final-train", str(card_path or study.experiment)],
+        }
+        if card_path is not None:
+            steps["go on to N trials"] = ["tune", str(card_path), "--max-trials", "N"]
+        self.line("\nnext:")
+        for meaning, arguments in steps.items():
+            self.line(f"  {meaning:<17}  {shlex.join([_program(), *arguments, *store])}")
+
+
+def _trials_table(board: Leaderboard, *, wide: bool) -> Table:
+    """Columns fit into 80 characters; with `wide`, sources and whole run ids into `_WIDE`."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), header_style="bold")
+    for header in ("rank", "trial", "learning\nrate", "dense\nunits", "dropout", "val accuracy\n± se"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for header in ("best\nepoch", "seconds", *(["trainable\nparameters"] if wide else [])):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("published" if wide else "publ.", no_wrap=True)
+    table.add_column("run id", no_wrap=True)
+    ties = any(row.tied for row in board.rows[1:])
+    for row in board.rows:
+        record = row.record
+        metrics = record.metrics
+        published = f"{record.published_val_accuracy:.4f}" if record.published_val_accuracy else ""
+        if wide and record.source:
+            published = f"{published} ({record.source})".lstrip()
+        table.add_row(
+            f"{row.rank}{'=' if row.tied and ties else ' '}",
+            f"{record.trial:02d}",
+            f"{record.values['learning_rate']:.3g}",
+            f"{record.values['dense_units']:g}",
+            f"{record.values['dropout']:.3g}",
+            f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}",
+            f"{metrics['best_epoch']:.0f}/{metrics['epochs_run']:.0f}",
+            f"{metrics['seconds']:.1f}",
+            *([f"{record.trainable_parameters:,}"] if wide else []),
+            published,
+            record.run_id if wide else record.run_id[:8],
+        )
+    return table
+
+
+def _compared_table(comparison: Comparison) -> Table:
+    """Fits into 80 characters where names are short."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for header in (
+        "rank",
+        "study",
+        "trial",
+        "learning\nrate",
+        "dense\nunits",
+        "dropout",
+        "val accuracy\n± se",
+        "run id",
+    ):
+        table.add_column(header, justify="left" if header in ("study", "run id") else "right", no_wrap=True)
+    for one in comparison.rows:
+        record = one.row.record
+        metrics = record.metrics
+        table.add_row(
+            f"{one.rank}{'=' if one.tied else ' ' if one.comparable else '*'}",
+            one.study.experiment,
+            f"{record.trial:02d}",
+            f"{record.values['learning_rate']:.3g}",
+            f"{record.values['dense_units']:g}",
+            f"{record.values['dropout']:.3g}",
+            f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}",
+            record.run_id[:8],
+        )
+    return table
+
+
+def _program() -> str:
+    """What to type for this program: the path it was started by where its name alone finds nothing."""
+    started = sys.argv[0]
+    return started if Path(started).name == PROGRAM and not shutil.which(PROGRAM) else PROGRAM
+
+
+def _figure(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"
