@@ -10,7 +10,7 @@ READY := .venv/.ready
 RUN := $(BIN)/fashion-tuning
 
 .DEFAULT_GOAL := help
-.PHONY: help tune demo data leaderboard report ui final-train check replay cache test test-all lint bench lock
+.PHONY: help tune demo data leaderboard report ui final-train check replay cache test test-all browser lint bench lock
 
 help: ## Show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,8 +49,16 @@ cache: $(READY) ## What the cache holds; ARGS=verify checks it, ARGS=prune remov
 test: $(READY) ## The quick tests
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist worksteal $(ARGS)
 
-test-all: $(READY) ## All tests, the slow ones too
-	$(BIN)/python -m pytest $(ARGS)
+test-all: $(READY) browser ## All tests, the slow ones and those of the UI too
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
+
+browser:
+	@command -v chromium > /dev/null || command -v chromium-browser > /dev/null || \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+			apt-get update -q && apt-get install -y -q chromium; \
+		else \
+			echo "without Chromium the tests of the UI are left out; to have it: sudo apt-get install chromium"; \
+		fi
 
 lint: $(READY) ## Style, formatting and types
 	$(BIN)/ruff check .

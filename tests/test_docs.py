@@ -180,3 +180,9 @@ def test_every_exit_code_stands_in_the_readme() -> None:
     paragraph = re.search(r"^Exit codes: (.*?)\n\n", README, re.DOTALL | re.MULTILINE)
     assert paragraph is not None
     assert set(re.findall(r"(?:^|·\s)(\d+) ", paragraph[1])) == codes
+
+
+def test_every_picture_of_the_readme_is_there() -> None:
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+    assert pictures
+    assert [path for path in pictures if not (PROJECT / path).is_file()] == []

@@ -48,6 +48,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 
 def export_model(model: keras.Model, format: str, target: Path) -> None:
     """Writes a model, uint8 images in, at `target`, which must end as the format's files do."""
+    (given,) = model.inputs
+    model(np.zeros((1, *given.shape[1:]), given.dtype))  # Keras's ONNX exporter takes none that was only loaded
     # It prints shapes and artefacts where results belong.
     with contextlib.redirect_stdout(io.StringIO()):
         model.export(str(target), format=FORMATS[format].keras_name, verbose=False)

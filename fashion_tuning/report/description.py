@@ -5,7 +5,9 @@ from __future__ import annotations
 from fashion_tuning.report.material import Material
 from fashion_tuning.report.readings import read_history, read_parallel, read_slice
 from fashion_tuning.report.sections import shown_axes
+from fashion_tuning.tracking.views import view_link
 
+VIEW = "trials"
 NUM_ROWS = 12  # a tag holds 5,000 letters
 
 
@@ -50,7 +52,7 @@ def describe_experiment(material: Material, *, experiment_id: str) -> str:
         f"- its best: [trial {best.number:02d}]({_run(experiment_id, best.record.run_id)}),"
         f" {best.score:.4f} ± {best.error:.4f} validation accuracy",
         *_links(material, experiment_id),
-        "- to compare: filter by tags.`fashion.kind` = 'trial', select the runs, Compare",
+        f"- [its trials, best first]({view_link(experiment_id, VIEW)}): select them and press Compare",
     ]
     return "\n".join(lines)
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fashion_tuning.config import HYPERPARAMETERS
 from fashion_tuning.files import disk_errors, write_text
 from fashion_tuning.report.comparison import comparison_sections
-from fashion_tuning.report.description import describe_experiment, describe_study
+from fashion_tuning.report.description import VIEW, describe_experiment, describe_study
 from fashion_tuning.report.drawing import as_png, as_svg, standalone
 from fashion_tuning.report.material import Material, read_material
 from fashion_tuning.report.page import render
@@ -17,6 +18,8 @@ from fashion_tuning.study.comparison import Comparison
 from fashion_tuning.tracking.notes import read_note, write_experiment_note, write_note
 from fashion_tuning.tracking.records import StudyRecord
 from fashion_tuning.tracking.store import Store
+from fashion_tuning.tracking.tag_names import KIND, PARENT
+from fashion_tuning.tracking.views import METRIC, PARAMETER, write_view
 
 PAGE = "report.html"
 ARTIFACT = "report"
@@ -60,6 +63,18 @@ def _describe(store: Store, material: Material) -> None:
     experiment_id = store.make_experiment(study.experiment, description="")
     note = read_note(store, study.run_id).partition("\n\n### ")[0]
     write_note(store, study.run_id, f"{note}\n\n{describe_study(material, experiment_id=experiment_id)}")
+    write_view(
+        store,
+        experiment_id,
+        VIEW,
+        name="trials, best first",
+        search=f"tags.`{KIND}` = 'trial' and tags.`{PARENT}` = '{study.run_id}'",
+        order_by=METRIC.format("best_val_accuracy"),
+        columns=[
+            *(METRIC.format(name) for name in ("best_val_accuracy", "best_val_accuracy_se", "best_epoch", "seconds")),
+            *(PARAMETER.format(name) for name in HYPERPARAMETERS),
+        ],
+    )
     write_experiment_note(store, experiment_id, describe_experiment(material, experiment_id=experiment_id))
 
 

@@ -1,5 +1,6 @@
 """Writing a study run: what it is, what it stands on, who works on it, how far it has come."""
 
+import getpass
 import json
 import time
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from typing import ClassVar, Self
 
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_USER
 
 from fashion_tuning.config import Card
 from fashion_tuning.errors import FashionTuningError
@@ -64,6 +66,7 @@ class StudyRun:
             tag_names.PHOTOS: origin.dataset.kind,
             lease.OWNER: lease.as_tag(owner),
             "fashion.commit": source_commit(),
+            **_source(cls.kind),
             tag_names.VERSIONS: json.dumps(versions()),
             tag_names.MACHINE: json.dumps(machine()),
             "mlflow.note.content": _note(origin.card, origin.dataset),
@@ -239,6 +242,15 @@ class FinalRun(StudyRun):
         if not self.metrics().items() >= metrics.items():
             self.log(metrics, step=step)
         passed("chosen")
+
+
+def _source(kind: str) -> dict[str, str]:
+    """What the UI shows as the run's source and user."""
+    command = {"study": "tune", "final": "final-train"}[kind]
+    tags = {MLFLOW_SOURCE_NAME: f"fashion-tuning {command}", MLFLOW_SOURCE_TYPE: "LOCAL"}
+    with suppress(OSError, KeyError):  # an account without a name
+        tags[MLFLOW_USER] = getpass.getuser()
+    return tags
 
 
 def _note(card: Card, dataset: DatasetInfo) -> str:

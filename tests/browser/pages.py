@@ -15,6 +15,9 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from fashion_tuning.report.description import VIEW
+from fashion_tuning.tracking.views import view_link
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # As root, without a screen, and without a word to anybody outside.
 ARGUMENTS = (
@@ -79,38 +82,69 @@ class Ui:
         ]
 
     def runs(self) -> None:
-        """The table of runs, the study's row opened."""
+        """The table of runs as it opens, the study's row unfolded by a click."""
         self._open(f"#/experiments/{self.experiment_id}/runs")
-        row = self.page.locator(".ag-row", has_text="study ").first
+        row = self.page.locator("[role=row]", has_text="study ").first
         row.wait_for()
-        toggle = row.locator("button[aria-label*='xpand'], [class*='expander'] button, .ag-cell button").first
-        toggle.click()
+        row.get_by_role("button").first.click()
+        self.page.get_by_text("trial 01 ·").first.wait_for()
+
+    def best_first(self) -> None:
+        """The saved view of the newest study's trials."""
+        self._open(view_link(self.experiment_id, VIEW))
+        self.page.get_by_text("matching runs").wait_for()
         self.page.get_by_text("trial 01 ·").first.wait_for()
 
     def charts(self) -> None:
-        """The charts of the experiment's runs."""
-        self._open(f"#/experiments/{self.experiment_id}/runs?compareRunsMode=CHART")
-        self.page.locator(".js-plotly-plot").first.wait_for()
+        """The same view as charts."""
+        self._open(f"{view_link(self.experiment_id, VIEW)}&compareRunsMode=CHART")
+        self.page.locator(".js-plotly-plot .scatterlayer .js-line").first.wait_for()
 
-    def compare(self, run_ids: Sequence[str]) -> None:
-        """Runs side by side; parallel coordinates are its first tab."""
+    def compare(self, run_ids: Sequence[str], metric: str) -> None:
+        """Runs side by side; parallel coordinates are the first tab, and the metric is chosen as a person does."""
         self._open(f"#/compare-runs?runs={json.dumps(list(run_ids))}&experiments={json.dumps([self.experiment_id])}")
         self.page.locator(".js-plotly-plot").first.wait_for()
+        chooser = self.page.locator("//*[text()='Metrics:']/following-sibling::*[1]")
+        chooser.click()
+        self.page.keyboard.type(metric)
+        self.page.keyboard.press("Enter")
+        self.page.keyboard.press("Escape")
+        chosen = chooser.locator("[class$=selection-item]")
+        chosen.filter(has_text="seed_1/loss").locator("[class*=item-remove]").click()
+        chosen.filter(has_text=metric).wait_for()
 
-    def run(self, run_id: str, tab: str = "") -> None:
-        """A run's own page, or one of its tabs such as "artifacts"."""
-        self._open(f"#/experiments/{self.experiment_id}/runs/{run_id}{f'/{tab}' if tab else ''}")
+    def artifact(self, run_id: str, *path: str) -> None:
+        """One artifact of a run, by the names in its tree."""
+        self._open(f"#/experiments/{self.experiment_id}/runs/{run_id}/artifacts")
+        for name in path:
+            self.page.get_by_text(name, exact=True).first.click()
+
+    def run(self, run_id: str) -> None:
+        """A run's own page."""
+        self._open(f"#/experiments/{self.experiment_id}/runs/{run_id}")
+        self.page.get_by_text("About this run").wait_for()
 
     def _open(self, place: str) -> None:
-        self.page.goto("about:blank")
+        self.page.goto("about:blank")  # another fragment alone would not load anything
         self.page.goto(f"{self._address}/{place}")
 
 
-if __name__ == "__main__":
-    address, experiment, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+def take_screenshots(address: str, experiment: str, folder: Path) -> None:
+    """The pictures of the README."""
     with chromium() as browser:
-        ui = Ui(new_page(browser), address, experiment)
-        for name in ("runs", "charts"):
-            getattr(ui, name)()
-            ui.page.wait_for_timeout(3000)
-            ui.page.screenshot(path=folder / f"ui-{name}.png")
+        ui = Ui(new_page(browser, width=1400, height=860), address, experiment)
+        ui.best_first()
+        _picture(ui.page, folder / "ui-trials.png")
+        ui.charts()
+        _picture(ui.page, folder / "ui-charts.png")
+        ui.compare(ui.run_ids("trial"), "best_val_accuracy")
+        _picture(ui.page, folder / "ui-compare.png")
+
+
+def _picture(page: Page, path: Path) -> None:
+    page.wait_for_timeout(3000)  # charts are drawn bit by bit
+    page.screenshot(path=path)
+
+
+if __name__ == "__main__":
+    take_screenshots(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
