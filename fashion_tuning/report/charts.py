@@ -100,18 +100,7 @@ def draw_slices(trials: Sequence[Trial], axes_of: Sequence[Axis]) -> Figure:
     with drawing(height=3.0) as figure:
         panels: Any = figure.subplots(1, len(axes_of), sharey=True, squeeze=False)[0]
         for panel, axis in zip(panels, axes_of, strict=True):
-            for tied, colour in ((False, GREY), (True, BLUE)):
-                some = [trial for trial in trials if trial.row.tied == tied]
-                panel.errorbar(
-                    [axis.position(trial.values[axis.name]) for trial in some],
-                    [trial.score for trial in some],
-                    [trial.error for trial in some],
-                    fmt="o",
-                    ms=4,
-                    lw=0.8,
-                    color=colour,
-                    label="ties with the best" if tied else "worse",
-                )
+            _scores(panel, trials, [axis.position(trial.values[axis.name]) for trial in trials])
             _lay_out(panel, axis, along="x")
             panel.set_xlabel(axis.label)
         panels[0].set_ylabel(SCORE)
@@ -177,18 +166,7 @@ def draw_cost(trials: Sequence[Trial], front: Sequence[Trial]) -> Figure:
     """Score against seconds, and the trials that no other beats in both."""
     with drawing(height=3.0) as figure:
         axes = figure.subplots()
-        for tied, colour in ((False, GREY), (True, BLUE)):
-            some = [trial for trial in trials if trial.row.tied == tied]
-            axes.errorbar(
-                [trial.seconds for trial in some],
-                [trial.score for trial in some],
-                [trial.error for trial in some],
-                fmt="o",
-                ms=4,
-                lw=0.6,
-                color=colour,
-                label="ties with the best" if tied else "worse",
-            )
+        _scores(axes, trials, [trial.seconds for trial in trials])
         axes.step(
             [t.seconds for t in front], [t.score for t in front], where="post", color=ORANGE, label="Pareto front"
         )
@@ -275,6 +253,22 @@ def draw_calibration(bins: Sequence[Bin], *, calibration_error: float) -> Figure
     with drawing(width=4.8, height=4.8) as figure:
         plot_reliability(figure, bins, calibration_error=calibration_error)
     return figure
+
+
+def _scores(panel: Axes, trials: Sequence[Trial], places: Sequence[float]) -> None:
+    """Scores with their standard errors; those that tie with the best stand out."""
+    for tied, colour in ((False, GREY), (True, BLUE)):
+        some = [(place, trial) for place, trial in zip(places, trials, strict=True) if trial.row.tied == tied]
+        panel.errorbar(
+            [place for place, _ in some],
+            [trial.score for _, trial in some],
+            [trial.error for _, trial in some],
+            fmt="o",
+            ms=4,
+            lw=0.8,
+            color=colour,
+            label="ties with the best" if tied else "worse",
+        )
 
 
 def _count_along(axes: Axes) -> None:

@@ -142,6 +142,7 @@ def test_a_study_of_one_trial_and_a_list_have_a_page() -> None:
     assert "The only completed trial scored 0.8000" in text
 
 
+@pytest.mark.slow
 def test_three_hundred_trials_stay_below_ten_megabytes() -> None:
     values = draw_values(300, seed=3)
     scores = np.random.default_rng(4).normal(0.8, 0.02, 300).tolist()
