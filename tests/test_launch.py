@@ -98,12 +98,10 @@ def test_ctrl_c_then_the_same_command_goes_on(folder: Path) -> None:
     assert "configurations.#2.epochs: 2000 -> 3" in output
     again, _ = start(folder, "tune", "card.toml", "--json").communicate(timeout=240)
     lines = [json.loads(line) for line in again.splitlines()]
-    assert [line["event"] for line in lines if line["event"] in ("plan", "trial_started", "leaderboard")] == [
-        "plan",
-        "leaderboard",
-    ]
+    assert [line["event"] for line in lines if line["event"] != "features"] == ["plan", "leaderboard", "report"]
     assert lines[0]["resumed"] is True
-    assert len(lines[-1]["rows"]) == 3
+    assert len(lines[-2]["rows"]) == 3
+    assert (folder / lines[-1]["page"]).is_file()
     assert statuses(client, lines[0]["study_run"]) == {1: ["FINISHED"], 2: ["FINISHED"], 3: ["FINISHED"]}
 
 
