@@ -26,6 +26,8 @@ from fashion_tuning.study.tune import tune
 from fashion_tuning.tracking.records import StudyRecord, read_curve
 from fashion_tuning.tracking.store import Store
 
+pytestmark = pytest.mark.slow
+
 FIRST = make_card_text("random", "max_trials = 3")
 SECOND = FIRST.replace('name = "small"', 'name = "other"').replace("epochs = 2", "epochs = 1")
 

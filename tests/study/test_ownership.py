@@ -20,7 +20,7 @@ from fashion_tuning.model.weights import Weights
 pytestmark = pytest.mark.timeout(900)
 
 CARD = make_card_text()
-LONG = CARD.replace("dropout = 0.2", "dropout = 0.2\nepochs = 3000")  # its second trial
+LONG = CARD.replace("dropout = 0.2", "dropout = 0.2\nepochs = 1500")  # its second trial
 
 
 @pytest.fixture

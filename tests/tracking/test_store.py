@@ -1,8 +1,9 @@
 """The store: made once, found again, its failures worded for a person."""
 
-import logging
 import multiprocessing
 import sqlite3
+import subprocess
+import sys
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -93,4 +94,9 @@ def test_a_database_of_another_kind_is_named(tmp_path: Path) -> None:
 
 def test_mlflow_says_nothing_by_itself() -> None:
     """Its news would stand among a command's results; ours are worded in failures.py."""
-    assert logging.getLogger("mlflow.pyfunc").getEffectiveLevel() == logging.CRITICAL
+    program = (
+        "import fashion_tuning.tracking.store, logging;"
+        "print(logging.getLogger('mlflow.pyfunc').getEffectiveLevel() == logging.CRITICAL)"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "True"
