@@ -54,7 +54,15 @@ def study(
 
 
 @pytest.fixture(scope="module")
-def ui(study: tuple[str, StudyRecord, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[pages.Ui]:
+def browser() -> Iterator[pages.Browser]:
+    with pages.chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def ui(
+    study: tuple[str, StudyRecord, Path], browser: pages.Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[pages.Ui]:
     """`fashion-tuning ui` on that store, and a browser before it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -74,8 +82,7 @@ def ui(study: tuple[str, StudyRecord, Path], tmp_path_factory: pytest.TempPathFa
             assert process.poll() is None
             assert time.monotonic() < until, "the UI does not answer"
             time.sleep(0.5)
-        with pages.chromium() as browser:
-            yield pages.Ui(pages.new_page(browser), address, "small")
+        yield pages.Ui(pages.new_page(browser), address, "small")
     finally:
         process.terminate()
         process.wait(timeout=30)
@@ -140,14 +147,15 @@ def test_the_run_says_what_was_found(ui: pages.Ui) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1200])
-def test_the_report_opens_from_disk(study: tuple[str, StudyRecord, Path], scheme: str, width: int) -> None:
+def test_the_report_opens_from_disk(
+    study: tuple[str, StudyRecord, Path], browser: pages.Browser, scheme: str, width: int
+) -> None:
     asked, said = [], []
-    with pages.chromium() as browser:
-        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    address = (study[2] / "report.html").as_uri()
+    with browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme) as context:
         page = context.new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: said.append(message.text))
-        address = (study[2] / "report.html").as_uri()
         page.goto(address)
         wide = page.evaluate("document.documentElement.scrollWidth")
         ink, paper = page.evaluate(
