@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fashion_tuning.report.charts import draw_studies
+from fashion_tuning.report.outcome_charts import draw_studies
 from fashion_tuning.report.sections import Section, Table
 from fashion_tuning.study.comparison import Comparison
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fashion_tuning.report import charts, readings
+from fashion_tuning.report import charts, outcome_charts, readings
 from fashion_tuning.report.axes import Axis, make_axes
 from fashion_tuning.report.importance import importances
 from fashion_tuning.report.material import Material
@@ -77,7 +77,7 @@ def make_sections(material: Material) -> list[Section]:
     ]
     published = [trial for trial in trials if trial.record.published_val_accuracy]
     if published:
-        drawn = charts.draw_published(published)
+        drawn = outcome_charts.draw_published(published)
         sections.append(
             Section("published", "The course's sweeps beside ours", (readings.read_published(published),), drawn)
         )
@@ -170,7 +170,7 @@ def _final(material: Material) -> list[Section]:
                 "sizes",
                 f"{small} px against {final.image_size} px",
                 (readings.read_sizes(final, small=small),),
-                charts.draw_sizes(final.pairs, small=small, large=final.image_size),
+                outcome_charts.draw_sizes(final.pairs, small=small, large=final.image_size),
             )
         )
     evaluation = final.evaluation
@@ -181,13 +181,13 @@ def _final(material: Material) -> list[Section]:
                 "confusion",
                 "The final model's mistakes",
                 (readings.read_confusion(evaluation),),
-                charts.draw_confusion(evaluation.figures.confusion, names),
+                outcome_charts.draw_confusion(evaluation.figures.confusion, names),
             ),
             Section(
                 "calibration",
                 "The final model's calibration",
                 (readings.read_calibration(evaluation),),
-                charts.draw_calibration(
+                outcome_charts.draw_calibration(
                     evaluation.figures.bins, calibration_error=evaluation.figures.calibration_error
                 ),
             ),
