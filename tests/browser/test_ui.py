@@ -9,22 +9,20 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pages
 import pytest
+from command_line import PROGRAM, clean_environment
+from small_card import make_card_text
 
-pages = pytest.importorskip("pages")
-
-from command_line import PROGRAM, clean_environment  # noqa: E402
-from small_card import make_card_text  # noqa: E402
-
-from fashion_tuning.config import parse_card  # noqa: E402
-from fashion_tuning.data.source import Dataset  # noqa: E402
-from fashion_tuning.model.weights import Weights  # noqa: E402
-from fashion_tuning.report.write import write_report  # noqa: E402
-from fashion_tuning.study.executors import Worker  # noqa: E402
-from fashion_tuning.study.inputs import StudyInputs  # noqa: E402
-from fashion_tuning.study.tune import tune  # noqa: E402
-from fashion_tuning.tracking.records import StudyRecord  # noqa: E402
-from fashion_tuning.tracking.store import Store  # noqa: E402
+from fashion_tuning.config import parse_card
+from fashion_tuning.data.source import Dataset
+from fashion_tuning.model.weights import Weights
+from fashion_tuning.report.write import write_report
+from fashion_tuning.study.executors import Worker
+from fashion_tuning.study.inputs import StudyInputs
+from fashion_tuning.study.tune import tune
+from fashion_tuning.tracking.records import StudyRecord
+from fashion_tuning.tracking.store import Store
 
 pytestmark = [
     pytest.mark.slow,
