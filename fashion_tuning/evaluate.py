@@ -125,13 +125,13 @@ def evaluate(
             tell(progress.done, progress.total)
     features, labels = load_features(ref), ref.labels()
     with look(store, experiment_id, name=name, tags=tags) as taken, scratch_folder() as folder:
-        with _heads(store, subject.winner) as heads:
+        with best_heads(store, subject.winner) as heads:
             probabilities = np.stack([predict(path, features) for path in heads])
         figures = _measure(probabilities[0], labels, recorded)
         baseline, test = None, None
         hits = probabilities.argmax(-1) == labels
         if subject.baseline is not None:
-            with _heads(store, subject.baseline) as heads:
+            with best_heads(store, subject.baseline) as heads:
                 theirs = predict(heads[0], features).argmax(-1) == labels
             baseline, test = float(theirs.mean()), mcnemar(hits[0], theirs)
         seeds = tuple(float(value) for value in hits.mean(-1))
@@ -189,8 +189,12 @@ def _require_photos(ref: FeatureRef, root: Path) -> None:
 
 
 @contextmanager
-def _heads(store: Store, record: TrialRecord) -> Iterator[list[Path]]:
-    """The checkpoints of a trial's best epoch, seed 1 first."""
+def best_heads(store: Store, record: TrialRecord) -> Iterator[list[Path]]:
+    """The checkpoints of a trial's best epoch, seed 1 first; read-only.
+
+    Raises:
+      StoreError: One of them turns out to be damaged while they are read.
+    """
     epoch = int(record.metrics["best_epoch"])
     with artifacts(store, record.run_id) as folder:
         paths = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fashion_tuning.errors import ParityError
+from fashion_tuning.evaluate import best_heads
 from fashion_tuning.files import scratch_folder
 from fashion_tuning.final.job import Job
 from fashion_tuning.final.reduced import compare, require_agreement
@@ -13,7 +14,7 @@ from fashion_tuning.model.shipped import ModelCard
 from fashion_tuning.model.whole import Parity, ship
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.tracking import registry
-from fashion_tuning.tracking.records import TrialRecord, artifacts
+from fashion_tuning.tracking.records import TrialRecord
 from fashion_tuning.tracking.registry import Version
 from fashion_tuning.tracking.study_run import FinalRun
 
@@ -29,12 +30,7 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
     """
     inputs, refs, store = job.inputs, job.inputs.refs(), run.store
     card = ModelCard(refs["validation"].classes, inputs.card.images.image_size, inputs.card.images.interpolation)
-    epoch = int(winner.metrics["best_epoch"])
-    with scratch_folder() as folder, artifacts(store, winner.run_id) as kept:
-        heads = [
-            kept / f"checkpoints/seed_{seed}/epoch_{epoch:02d}.keras"
-            for seed in range(1, 1 + inputs.card.training.seeds)
-        ]
+    with scratch_folder() as folder, best_heads(store, winner) as heads:
         whole = folder / "model.keras"
         exact = _exact_validation(job, worker)
         if exact != refs["validation"]:
