@@ -79,7 +79,8 @@ class StudyTerminal(Terminal):
         if self.as_json:
             self.json("report", {"page": str(report.page), "readings": report.readings})
             return
-        self.line(f"report: {report.page} ({report.num_figures} figures beside it)")
+        figures = "1 figure" if report.num_figures == 1 else f"{report.num_figures} figures"
+        self.line(f"report: {report.page} ({figures} beside it)")
 
     def findings(self, findings: Findings) -> None:
         """What `check` has found, and what to do about it."""

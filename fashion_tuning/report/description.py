@@ -42,12 +42,11 @@ def describe_study(material: Material, *, experiment_id: str) -> str:
 
 
 def describe_experiment(material: Material, *, experiment_id: str) -> str:
-    """Markdown for the experiment: purpose, newest study, final run, model."""
+    """Markdown below the experiment's purpose: newest study, final run, model."""
     study, best = material.study, material.best
-    purpose = [material.card.description, ""] if material.card.description else []
     run = f"[study {study.digest[:8]}]({_run(experiment_id, study.run_id)})"
     lines = [
-        *purpose,
+        "### Where it stands",
         f"- newest study with a report: {run}, {len(material.trials)} completed trials",
         f"- its best: [trial {best.number:02d}]({_run(experiment_id, best.record.run_id)}),"
         f" {best.score:.4f} ± {best.error:.4f} validation accuracy",

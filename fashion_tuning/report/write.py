@@ -15,7 +15,7 @@ from fashion_tuning.report.material import Material, read_material
 from fashion_tuning.report.page import render
 from fashion_tuning.report.sections import Section, make_sections
 from fashion_tuning.study.comparison import Comparison
-from fashion_tuning.tracking.notes import read_note, write_experiment_note, write_note
+from fashion_tuning.tracking.notes import renew_experiment_note, renew_run_note
 from fashion_tuning.tracking.records import StudyRecord
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.tag_names import KIND, PARENT
@@ -58,11 +58,10 @@ def write_report(store: Store, study: StudyRecord, folder: Path) -> Report:
 
 
 def _describe(store: Store, material: Material) -> None:
-    """The study's run and its experiment say what was found; the run's own note stays above."""
+    """The study's run and its experiment say what was found, and the experiment has a view of the trials."""
     study = material.study
     experiment_id = store.make_experiment(study.experiment, description="")
-    note = read_note(store, study.run_id).partition("\n\n### ")[0]
-    write_note(store, study.run_id, f"{note}\n\n{describe_study(material, experiment_id=experiment_id)}")
+    renew_run_note(store, study.run_id, describe_study(material, experiment_id=experiment_id))
     write_view(
         store,
         experiment_id,
@@ -75,7 +74,7 @@ def _describe(store: Store, material: Material) -> None:
             *(PARAMETER.format(name) for name in HYPERPARAMETERS),
         ],
     )
-    write_experiment_note(store, experiment_id, describe_experiment(material, experiment_id=experiment_id))
+    renew_experiment_note(store, experiment_id, describe_experiment(material, experiment_id=experiment_id))
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> Report:

@@ -25,5 +25,6 @@ def _as_mapping(value: object) -> object:
 
 def _short(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {entry}" for key, entry in value.items() if entry is not None)
+        inside = {key: f"({_short(one)})" if isinstance(one, Mapping) else one for key, one in value.items()}
+        return ", ".join(f"{key} {entry}" for key, entry in inside.items() if entry is not None)
     return "nothing" if value is None else str(value)

@@ -23,6 +23,7 @@ from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs
 from fashion_tuning.study.leaderboard import leaderboard
 from fashion_tuning.study.tune import tune
+from fashion_tuning.tracking.notes import NOTE
 from fashion_tuning.tracking.records import StudyRecord, read_curve
 from fashion_tuning.tracking.store import Store
 
@@ -125,13 +126,17 @@ def test_the_commands(setting: Setting, tmp_path: Path) -> None:
 
 def test_the_run_and_its_experiment_say_what_was_found(setting: Setting, tmp_path: Path) -> None:
     client = MlflowClient(setting.uri)
-    before = client.get_run(setting.first.run_id).data.tags["mlflow.note.content"].partition("\n\n### ")[0]
+    experiment = client.get_experiment_by_name("small")
+    client.set_experiment_tag(experiment.experiment_id, NOTE, "a person's words\n\n### and heading")
+    before = client.get_run(setting.first.run_id).data.tags[NOTE].partition("\n\n### ")[0]
     for _ in range(2):  # a second report takes the place of the first
         write_report(setting.store, setting.first, tmp_path / "out")
-    note = client.get_run(setting.first.run_id).data.tags["mlflow.note.content"]
+    note = client.get_run(setting.first.run_id).data.tags[NOTE]
     assert note.startswith(before)
     assert note.count("### Leaderboard") == 1
     for trial in read_material(setting.store, setting.first).trials:
         assert f"[{trial.number:02d}](#/experiments/" in note
-    experiment = client.get_experiment_by_name("small")
-    assert f"runs/{setting.first.run_id}" in experiment.tags["mlflow.note.content"]
+    said = client.get_experiment_by_name("small").tags[NOTE]
+    assert said.startswith("a person's words\n\n### and heading\n\n### Where it stands\n")
+    assert said.count("### Where it stands") == 1
+    assert f"runs/{setting.first.run_id}" in said
