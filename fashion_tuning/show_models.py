@@ -33,8 +33,9 @@ class ModelTerminal(StudyTerminal):
         final, winner = outcome.final, outcome.winner
         self.line(f"\n{final.experiment} · final {final.digest} · run {final.run_id}")
         self._console.print(_final_table(outcome))
-        self.line(f"chosen: {winner.stage.replace('_', ' ')} {winner.trial:02d}, of {winner.source} of the study")
         found = outcome.correlation
+        origin = "the card's configuration" if found is None else f"{winner.source} of the study"
+        self.line(f"chosen: {winner.stage.replace('_', ' ')} {winner.trial:02d}, of {origin}")
         if found is not None and found.value != found.value:
             self.line(f"{found.num_trials} trials say nothing of the ranks at the two sizes")
         elif found is not None:
