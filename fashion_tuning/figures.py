@@ -79,7 +79,7 @@ def plot_reliability(figure: Figure, bins: Sequence[Bin], *, calibration_error: 
         label="mean confidence",
     )
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="highest probability", ylabel="accuracy", aspect="equal")
-    axes.legend(loc="upper left", fontsize=8)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)  # above: any bar may reach the top
 
 
 def draw_mistakes(mistakes: Sequence[Mistake], *, title: str, target: Path, columns: int = 6) -> None:

@@ -20,7 +20,7 @@ from fashion_tuning.study.events import (
     TrialEnded,
     TrialStarted,
 )
-from fashion_tuning.wording import duration, size
+from fashion_tuning.wording import count, duration, size
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -133,9 +133,9 @@ class LiveProgress:
 
 def plan_text(plan: Plan) -> str:
     """What is about to happen, in a few lines."""
-    counts = ", ".join(f"{count:,} {split}" for split, count in plan.counts.items())
+    counts = ", ".join(f"{number:,} {split}" for split, number in plan.counts.items())
     trials = "until the tuner ends" if plan.max_trials is None else f"{plan.max_trials}"
-    seeds = "1 seed" if plan.seeds == 1 else f"{plan.seeds} seeds"
+    seeds = count(plan.seeds, "seed")
     lines = [
         f"plan: {plan.card} ({plan.tuner})",
         f"  photos    {plan.dataset}: {counts}; {len(plan.classes)} classes",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from fashion_tuning.show import PROGRAM, Terminal
+from fashion_tuning.wording import count
 
 if TYPE_CHECKING:
     from fashion_tuning.report.write import Report
@@ -79,8 +80,7 @@ class StudyTerminal(Terminal):
         if self.as_json:
             self.json("report", {"page": str(report.page), "readings": report.readings})
             return
-        figures = "1 figure" if report.num_figures == 1 else f"{report.num_figures} figures"
-        self.line(f"report: {report.page} ({figures} beside it)")
+        self.line(f"report: {report.page} ({count(report.num_figures, 'figure')} beside it)")
 
     def findings(self, findings: Findings) -> None:
         """What `check` has found, and what to do about it."""

@@ -1,4 +1,4 @@
-"""How times, sizes and warnings are worded for a person."""
+"""How times, sizes, numbers of things and warnings are worded for a person."""
 
 import math
 
@@ -20,6 +20,11 @@ def size(num_bytes: float) -> str:
     if kilobytes < 1000:
         return f"{kilobytes} KB"
     return f"{megabytes:.1f} MB" if megabytes < 1000 else f"{num_bytes / 1e9:.1f} GB"
+
+
+def count(number: int, what: str) -> str:
+    """Such as "no trials", "1 trial" or "1,200 trials"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}" if number else f"no {what}s"
 
 
 def drawn_banner() -> str:

@@ -1,8 +1,8 @@
-"""Times, sizes and the banner, as a person reads them."""
+"""Times, sizes, numbers of things and the banner, as a person reads them."""
 
 import pytest
 
-from fashion_tuning.wording import drawn_banner, duration, size
+from fashion_tuning.wording import count, drawn_banner, duration, size
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,13 @@ def test_duration(seconds: float, text: str) -> None:
 )
 def test_size(num_bytes: float, text: str) -> None:
     assert size(num_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "no trials"), (1, "1 trial"), (2, "2 trials"), (1200, "1,200 trials")]
+)
+def test_count(number: int, text: str) -> None:
+    assert count(number, "trial") == text
 
 
 def test_the_banner_fits_a_terminal_and_says_how_to_use_photos() -> None:

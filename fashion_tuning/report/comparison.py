@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fashion_tuning.report.outcome_charts import draw_studies
-from fashion_tuning.report.sections import Section, Table
+from fashion_tuning.report.section import Section, Table, drawn
 from fashion_tuning.study.comparison import Comparison
+from fashion_tuning.wording import count
 
 
 def comparison_sections(comparison: Comparison) -> list[Section]:
@@ -66,9 +69,16 @@ def _studies(comparison: Comparison) -> Section:
         called[board.study.run_id]: [row.record.metrics["best_val_accuracy"] for row in board.rows]
         for board in comparison.boards
     }
-    return Section(
-        "studies", "Studies", (read_comparison(comparison),), draw_studies(scores), Table(columns, tuple(rows))
+    each = ", ".join(f"{len(values)} of {name}" for name, values in scores.items())
+    drawing = drawn(
+        "studies",
+        "Studies",
+        (read_comparison(comparison),),
+        draw_studies(scores),
+        f"n = {count(len(comparison.rows), 'trial')}: {each}; accuracy: share of each study's validation photos,"
+        " mean of its seeds",
     )
+    return replace(drawing, table=Table(columns, tuple(rows)))
 
 
 def _ranking(comparison: Comparison) -> Section:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,9 @@ COLOURS: Final = (BLUE, ORANGE, GREEN, PINK)
 SCORES: Final = "viridis"  # perceptually even, and readable in grey
 
 _INK: Final = "#010203"  # stands for the colour of the page's text
+_SMALL: Final = 7.0
+_NARROWEST: Final = 30.0
+_LETTERS_PER_INCH: Final = 17
 _STYLE: Any = {
     "font.size": 9.0,
     "font.family": "sans-serif",
@@ -49,6 +53,12 @@ def drawing(width: float = 7.0, height: float = 3.4) -> Iterator[Figure]:
         yield Figure(figsize=(width, height), layout="constrained")
 
 
+def write_below(figure: Figure, text: str) -> None:
+    """A line below a figure, broken where it is too narrow: of how many, in which units."""
+    lines = textwrap.fill(text, int(_LETTERS_PER_INCH * figure.get_figwidth()))
+    figure.supxlabel(lines, fontsize=_SMALL, color=_INK)
+
+
 def as_svg(figure: Figure, name: str) -> str:
     """The <svg> element; its text has the colour of the text around it, and no id is used by another `name`."""
     import matplotlib as mpl
@@ -62,9 +72,10 @@ def as_svg(figure: Figure, name: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", svg)
-    # As wide as there is room for, up to its own size.
-    width = f'style="max-width: {7.4 * figure.get_figwidth():.0f}rem"'
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', rf"\1 {width}", svg, count=1)
+    # As wide as there is room for, up to its own size; never so narrow that its letters can't be read.
+    width = 7.4 * figure.get_figwidth()
+    style = f'style="max-width: {width:.0f}rem; min-width: {min(width, _NARROWEST):.0f}rem"'
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', rf"\1 {style}", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     return svg.strip()
 

@@ -110,6 +110,7 @@ class Material:
 
     Args:
       trials: Completed ones, in the order of their numbers.
+      num_photos: Photos by split; a score is a share of those in "validation".
       metrics: The study run's own.
       provenance: Machine, versions, commit and data by name.
     """
@@ -121,6 +122,7 @@ class Material:
     failures: tuple[Failure, ...]
     metrics: Mapping[str, float]
     provenance: Mapping[str, str]
+    num_photos: Mapping[str, int]
     final: Final | None
 
     @property
@@ -166,6 +168,7 @@ def read_material(store: Store, study: StudyRecord) -> Material:
         failures=tuple(Failure(record, _curve(store, record, "val_accuracy")) for record in board.failed),
         metrics=dict(run.data.metrics),
         provenance=provenance,
+        num_photos={split: len(recorded.manifest.select(split)) for split in ("train", "validation")},
         final=_read_final(store, study, trials),
     )
 

@@ -9,7 +9,7 @@ from importlib import resources
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from fashion_tuning.report.sections import Section, Table
+from fashion_tuning.report.section import Section, Table
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class _Part:
     name: str
     title: str
     readings: tuple[str, ...]
+    basis: str
     svg: Markup | None
     table: Table | None
 
@@ -42,6 +43,7 @@ def render(
             one.name,
             one.title,
             one.readings,
+            one.basis,
             Markup(figures[one.name]) if one.name in figures else None,
             one.table,
         )

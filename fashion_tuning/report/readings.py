@@ -13,6 +13,7 @@ from fashion_tuning.evaluate import Evaluation
 from fashion_tuning.report.axes import Axis
 from fashion_tuning.report.importance import Importance
 from fashion_tuning.report.material import Failure, Final, Trial
+from fashion_tuning.wording import count
 
 NUM_DRAWS = 1000
 
@@ -26,7 +27,7 @@ def read_history(trials: Sequence[Trial]) -> str:
     within = sum(abs(trial.score - best.score) <= best.error for trial in trials) - 1
     return (
         f"The best score, {best.score:.4f}, came with the {_ordinal(place)} of {len(trials)} completed trials"
-        f" (trial {best.number:02d}); {_count(within, 'other score')} {_lies(within)} within its standard error"
+        f" (trial {best.number:02d}); {count(within, 'other score')} {_lies(within)} within its standard error"
         f" of {best.error:.4f}."
     )
 
@@ -146,7 +147,7 @@ def read_cost(trials: Sequence[Trial], front: Sequence[Trial]) -> str:
     """The cheapest trial that ties with the best."""
     best = min(trials, key=lambda trial: trial.row.rank)
     cheapest = min((trial for trial in trials if trial.row.tied), key=lambda trial: trial.seconds)
-    on = f"{_count(len(front), 'trial')} {'is' if len(front) == 1 else 'are'} on the Pareto front"
+    on = f"{count(len(front), 'trial')} {'is' if len(front) == 1 else 'are'} on the Pareto front"
     if cheapest.number == best.number:
         return f"{on}; no trial that ties with the best is cheaper than it ({best.seconds:.1f} s)."
     return (
@@ -275,10 +276,6 @@ def _quarter(key: tuple[bool, bool], *axes: Axis) -> str:
 
 def _average(scores: Sequence[float]) -> str:
     return "reached" if len(scores) == 1 else "average"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
 def _lies(number: int) -> str:

@@ -4,82 +4,80 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Final
 
 from fashion_tuning.report import charts, outcome_charts, readings
 from fashion_tuning.report.axes import Axis, make_axes
-from fashion_tuning.report.importance import importances
+from fashion_tuning.report.importance import NUM_DRAWS, importances
 from fashion_tuning.report.material import Material
+from fashion_tuning.report.section import Section, Table, drawn
+from fashion_tuning.wording import count
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page.
-
-    Args:
-      name: Of its anchor and its files.
-      readings: Sentences made from the numbers; they describe the figure to those who can't see it.
-    """
-
-    name: str
-    title: str
-    readings: tuple[str, ...]
-    figure: Figure | None = None
-    table: Table | None = None
+BARS: Final = "bars: ± one standard error"
 
 
 def make_sections(material: Material) -> list[Section]:
     """All parts that the study has something to say in, in reading order."""
-    trials, failures = material.trials, material.failures
+    trials, failures, seeds = material.trials, material.failures, material.card.training.seeds
     axes = shown_axes(material)
-    found = importances(material.card.space, [trial.values for trial in trials], [trial.score for trial in trials])
     ranked = material.ranked
     median, front = ranked[len(ranked) // 2], readings.pareto_front(trials)
+    num, photos = f"n = {count(len(trials), 'trial')}", material.num_photos
     sections = [
         _leaderboard(material),
-        Section(
+        drawn(
             "history",
             "Optimization history",
             (readings.read_history(trials),),
             charts.draw_history(trials, failures),
+            f"{_scores(material)}; {BARS}",
         ),
-        Section(
-            "importance",
-            "Hyperparameter importance",
-            (readings.read_importance(found, axes, num_trials=len(trials)),),
-            charts.draw_importance(found, axes) if found else None,
-        ),
+        _importance(material, axes),
     ]
     if axes:
         sections += _by_hyperparameter(material, axes)
     sections += [
-        Section(
+        drawn(
             "curves",
             "Learning curves",
             (readings.read_curves(ranked[0], median, failures),),
             charts.draw_curves(ranked[0], median, failures),
+            f"means of {count(seeds, 'seed')}; accuracy: share of {photos['validation']:,} validation photos (lines)"
+            f" and of {photos['train']:,} train photos (dashed)",
         ),
-        Section("gap", "Generalization gap and dropout", (readings.read_gap(trials),), charts.draw_gap(trials)),
-        Section("cost", "Cost and accuracy", (readings.read_cost(trials, front),), charts.draw_cost(trials, front)),
-        Section("seeds", "Spread over seeds", (readings.read_seeds(trials),), charts.draw_seeds(ranked)),
+        drawn(
+            "gap",
+            "Generalization gap and dropout",
+            (readings.read_gap(trials),),
+            charts.draw_gap(trials),
+            f"{num}; difference of two shares of photos, means of {count(seeds, 'seed')} at the best epoch",
+        ),
+        drawn(
+            "cost",
+            "Cost and accuracy",
+            (readings.read_cost(trials, front),),
+            charts.draw_cost(trials, front),
+            f"{_scores(material)}; {BARS}",
+        ),
+        drawn(
+            "seeds",
+            "Spread over seeds",
+            (readings.read_seeds(trials),),
+            charts.draw_seeds(ranked),
+            f"{num} of {count(seeds, 'seed')}; accuracy: share of {photos['validation']:,} validation photos at the"
+            " best epoch",
+        ),
     ]
     published = [trial for trial in trials if trial.record.published_val_accuracy]
     if published:
-        drawn = outcome_charts.draw_published(published)
         sections.append(
-            Section("published", "The course's sweeps beside ours", (readings.read_published(published),), drawn)
+            drawn(
+                "published",
+                "The course's sweeps beside ours",
+                (readings.read_published(published),),
+                outcome_charts.draw_published(published),
+                _scores(material, num_trials=len(published)),
+            )
         )
     sections += _final(material)
     if failures:
@@ -130,29 +128,54 @@ def _leaderboard(material: Material) -> Section:
     return Section("leaderboard", "Leaderboard", (ties, luck), table=Table(columns, tuple(rows)))
 
 
-def _by_hyperparameter(material: Material, axes: Sequence[Axis]) -> list[Section]:
+def _scores(material: Material, *, num_trials: int | None = None) -> str:
+    """What scores are of."""
+    trials = count(len(material.trials) if num_trials is None else num_trials, "trial")
+    seeds = material.card.training.seeds
+    means = f"each the mean of {count(seeds, 'seed')}" if seeds > 1 else "each of 1 seed"
+    return f"n = {trials}, {means}; accuracy: share of {material.num_photos['validation']:,} validation photos"
+
+
+def _importance(material: Material, axes: Sequence[Axis]) -> Section:
     trials = material.trials
+    found = importances(material.card.space, [trial.values for trial in trials], [trial.score for trial in trials])
+    name, title = "importance", "Hyperparameter importance"
+    said = (readings.read_importance(found, axes, num_trials=len(trials)),)
+    if not found:
+        return Section(name, title, said)
+    basis = (
+        f"n = {count(len(trials), 'trial')}; shares of one evaluator sum to 1; bars: 90% intervals of {NUM_DRAWS}"
+        " bootstrap draws of trials"
+    )
+    return drawn(name, title, said, charts.draw_importance(found, axes), basis)
+
+
+def _by_hyperparameter(material: Material, axes: Sequence[Axis]) -> list[Section]:
+    trials, scores = material.trials, _scores(material)
     sections = [
-        Section(
+        drawn(
             "parallel",
             "Parallel coordinates",
             (readings.read_parallel(trials, axes),),
             charts.draw_parallel(trials, axes),
+            f"{scores}; thick: ties with the best",
         ),
-        Section(
+        drawn(
             "slices",
             "Each hyperparameter by itself",
             tuple(readings.read_slice(trials, axis) for axis in axes),
             charts.draw_slices(trials, axes),
+            f"{scores}; {BARS}",
         ),
     ]
     if len(axes) > 1:
         sections.append(
-            Section(
+            drawn(
                 "contours",
                 "Pairs of hyperparameters",
                 (readings.read_contours(trials, axes), "Low and high: the halves of an axis as it is drawn."),
                 charts.draw_contours(trials, axes),
+                f"{scores}; dots: trials, areas: linear between them",
             )
         )
     return sections
@@ -166,30 +189,31 @@ def _final(material: Material) -> list[Section]:
     sections = []
     if final.pairs:
         sections.append(
-            Section(
+            drawn(
                 "sizes",
                 f"{small} px against {final.image_size} px",
                 (readings.read_sizes(final, small=small),),
                 outcome_charts.draw_sizes(final.pairs, small=small, large=final.image_size),
+                _scores(material, num_trials=len(final.pairs)),
             )
         )
-    evaluation = final.evaluation
-    if evaluation is not None:
-        names = [one.name for one in evaluation.figures.classes]
+    if final.evaluation is not None:
+        figures = final.evaluation.figures
+        num = f"n = {figures.num_images:,} {final.evaluation.split} photos"
         sections += [
-            Section(
+            drawn(
                 "confusion",
                 "The final model's mistakes",
-                (readings.read_confusion(evaluation),),
-                outcome_charts.draw_confusion(evaluation.figures.confusion, names),
+                (readings.read_confusion(final.evaluation),),
+                outcome_charts.draw_confusion(figures.confusion, [one.name for one in figures.classes]),
+                f"{num}, counted in the cells",
             ),
-            Section(
+            drawn(
                 "calibration",
                 "The final model's calibration",
-                (readings.read_calibration(evaluation),),
-                outcome_charts.draw_calibration(
-                    evaluation.figures.bins, calibration_error=evaluation.figures.calibration_error
-                ),
+                (readings.read_calibration(final.evaluation),),
+                outcome_charts.draw_calibration(figures.bins, calibration_error=figures.calibration_error),
+                f"{num}, counted in the bars; accuracy: share of them",
             ),
         ]
     return sections
@@ -208,7 +232,7 @@ def _failures(material: Material) -> Section:
         for one in material.failures
     )
     kinds = sorted({one.record.error for one in material.failures})
-    what = f"{len(rows)} trial{'' if len(rows) == 1 else 's'} failed: {', '.join(kinds)}."
+    what = f"{count(len(rows), 'trial')} failed: {', '.join(kinds)}."
     columns = ("trial", "learning rate", "dense units", "dropout", "error", "message")
     return Section("failures", "What failed and why", (what,), table=Table(columns, rows))
 

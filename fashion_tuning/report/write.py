@@ -13,13 +13,15 @@ from fashion_tuning.report.description import VIEW, describe_experiment, describ
 from fashion_tuning.report.drawing import as_png, as_svg, standalone
 from fashion_tuning.report.material import Material, read_material
 from fashion_tuning.report.page import render
-from fashion_tuning.report.sections import Section, make_sections
+from fashion_tuning.report.section import Section
+from fashion_tuning.report.sections import make_sections
 from fashion_tuning.study.comparison import Comparison
 from fashion_tuning.tracking.notes import renew_experiment_note, renew_run_note
 from fashion_tuning.tracking.records import StudyRecord
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.tag_names import KIND, PARENT
 from fashion_tuning.tracking.views import METRIC, PARAMETER, write_view
+from fashion_tuning.wording import count
 
 PAGE = "report.html"
 ARTIFACT = "report"
@@ -47,7 +49,7 @@ def write_report(store: Store, study: StudyRecord, folder: Path) -> Report:
     report, files = _write(
         folder,
         sections,
-        title=f"{study.experiment}: what {len(material.trials)} trials show",
+        title=f"{study.experiment}: {count(len(material.trials), 'trial')}",
         lead=_lead(material),
         drawn=study.photos == "drawn",
     )
@@ -99,8 +101,8 @@ def _lead(material: Material) -> list[str]:
     lead = [card.description] if card.description else []
     failed = f", {len(material.failures)} failed" if material.failures else ""
     state = "" if study.status == "FINISHED" else f" The study is {study.status}: it is not at its end."
-    num = len(material.trials)
-    return [*lead, f"{num} completed trial{'' if num == 1 else 's'}{failed}; study {study.digest}.{state}"]
+    trials = count(len(material.trials), "completed trial")
+    return [*lead, f"{trials}{failed}; study {study.digest}.{state}"]
 
 
 def _write(

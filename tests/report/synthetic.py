@@ -36,6 +36,7 @@ type = "float"
 min_value = 0.0
 max_value = 0.8
 """
+PHOTOS = {"train": 3068, "validation": 341}
 CARD = parse_card(CARD_TEXT, name="synthetic")
 
 
@@ -85,4 +86,4 @@ def make_material(trials: Sequence[Trial], *, card: Card = CARD, num_failed: int
     study = replace(STUDY, experiment="synthetic")
     board = Leaderboard(study, rows, tuple(one.record for one in failures), chosen=rows[0].record, flattery=0.01)
     provenance = {"manifest": "0123456789abcdef", "commit": "fedcba", "processor": "any", "keras": "3.15.1"}
-    return Material(study, card, board, tuple(trials), failures, {"seconds_trials": 61.0}, provenance, None)
+    return Material(study, card, board, tuple(trials), failures, {"seconds_trials": 61.0}, provenance, PHOTOS, None)

@@ -11,7 +11,8 @@ from synthetic import draw_values, make_material, make_trials
 from fashion_tuning.report.drawing import as_png, as_svg, standalone
 from fashion_tuning.report.material import Material
 from fashion_tuning.report.page import render
-from fashion_tuning.report.sections import Section, Table, make_sections
+from fashion_tuning.report.section import Section, Table
+from fashion_tuning.report.sections import make_sections
 
 
 class Page(HTMLParser):
@@ -91,7 +92,9 @@ def test_figures_are_said_in_words_and_follow_the_page_colours(made: tuple[str, 
     text, sections = made
     page = Page(text)
     drawn = [one for one in sections if one.figure]
-    assert [one["aria-label"] for one in page.figures] == [f"{one.title}. {' '.join(one.readings)}" for one in drawn]
+    assert [one["aria-label"] for one in page.figures] == [
+        f"{one.title}. {' '.join(one.readings)} ({one.basis})" for one in drawn
+    ]
     assert {one["role"] for one in page.figures} == {"img"}
     assert "prefers-color-scheme: dark" in text
     assert "currentColor" in text
@@ -99,6 +102,19 @@ def test_figures_are_said_in_words_and_follow_the_page_colours(made: tuple[str, 
     assert 'name="viewport"' in text
     assert page.tags.count("h1") == 1
     assert page.tags.count("h2") == len(sections)
+
+
+def test_every_figure_says_how_many_and_in_which_units(made: tuple[str, list[Section]]) -> None:
+    _, sections = made
+    for one in sections:
+        if not one.figure:
+            continue
+        said = " ".join("".join(ElementTree.fromstring(as_svg(one.figure, one.name)).itertext()).split())
+        assert all(word in said for word in one.basis.split()), one.name
+        assert "n = 20 trials" in one.basis or "2 seeds" in one.basis, one.name
+        assert "share" in one.basis, one.name
+        if one.name in ("history", "slices", "cost", "contours", "parallel"):
+            assert "341 validation photos" in one.basis
 
 
 def test_the_parts_of_a_study_with_failures(material: Material, made: tuple[str, list[Section]]) -> None:
