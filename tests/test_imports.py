@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "fashion_tuning"
 # From top to bottom: a room imports from rooms below it, and from itself. What shares a line is
 # independent of each other.
 ROOMS: list[set[str]] = [
+    {"__init__"},
     {"__main__"},
     {"main"},
     {"cli"},
@@ -25,6 +26,7 @@ ROOMS: list[set[str]] = [
     {"show_studies"},
     {"show"},
     {"progress"},
+    {"notebook"},
     {"final", "service", "report"},
     {"evaluate"},
     {"study", "figures"},
@@ -34,7 +36,7 @@ ROOMS: list[set[str]] = [
     {"space"},
     {"table"},
     {"files"},
-    {"seeds", "wording", "quiet", "fail_points", "errors", "options", "__init__"},
+    {"seeds", "wording", "quiet", "fail_points", "errors", "options"},
 ]
 
 # A framework, and the only files that may import it: below a room, or one file.
@@ -45,7 +47,7 @@ DOORS = {
     "tensorflow": "model/engine.py",
     "keras": "model/",
     "sklearn": ("study/search/", "measures.py"),
-    "matplotlib": ("figures.py", "report/"),
+    "matplotlib": ("figures.py", "notebook.py", "report/"),
     "openvino": "model/exporting.py",
     "onnxruntime": "model/exporting.py",
     "ai_edge_litert": "model/exporting.py",
@@ -56,7 +58,7 @@ DOORS = {
     "PIL": "data/",
     "pooch": "data/",
     "typer": ("main.py", "cli.py", "cli_models.py", "cli_cache.py", "options.py"),
-    "pandas": ("cli.py", "model/classifier.py"),
+    "pandas": ("cli.py", "notebook.py", "model/classifier.py"),
     "pydantic": ("config.py", "space.py", "table.py"),
     "pydantic_core": "table.py",
 }
