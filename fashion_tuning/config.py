@@ -117,10 +117,11 @@ class Final(Table):
 
 
 class Images(Table):
-    """How a photo becomes the network's input."""
+    """How a photo becomes the network's input, see `data.decode.Sizing`."""
 
     image_size: int = Field(ge=71)  # Xception's smallest input
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "nearest"
+    aspect: Literal["squash", "pad", "crop"] = "squash"
 
 
 class Model(Table):
@@ -199,6 +200,9 @@ class Card(Table):
         """The settings that decide the outcome of a study, as plain JSON values."""
         settings = self.model_dump(mode="json", exclude={"name", "description", "photos", "final"})
         del settings["training"]["max_seconds"]
+        # Settings that came later are left out where they say what was so before: studies on record keep their digest.
+        if self.images.aspect == "squash":
+            del settings["images"]["aspect"]
         if settings["search"]:
             del settings["search"]["max_trials"]
         for configuration in settings["configurations"]:

@@ -339,6 +339,7 @@ IMPORTANT: dict[str, Change] = {
     "seed": lambda card: card.update(seed=2),
     "image size": lambda card: card["images"].update(image_size=151),
     "interpolation": lambda card: card["images"].update(interpolation="bilinear"),
+    "aspect": lambda card: card["images"].update(aspect="pad"),
     "engine": lambda card: card.update(model={"engine": "openvino"}),
     "precision": lambda card: card.update(model={"precision": "bfloat16"}),
     "epochs": lambda card: card["training"].update(epochs=11),

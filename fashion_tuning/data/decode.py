@@ -12,7 +12,6 @@ from PIL import Image
 
 # Goes into every feature key: raise it when a change of this module changes a pixel.
 DECODE_VERSION: Final = 1
-ASPECT: Final = "squash"
 # Pillow's own warning threshold, a quarter of a gigabyte as RGB: beyond it a small file can exhaust memory.
 MAX_PIXELS: Final = 89_478_485
 
@@ -24,6 +23,8 @@ _RESAMPLING: Final = {
     "box": Image.Resampling.BOX,
 }
 INTERPOLATIONS: Final = tuple(_RESAMPLING)
+ASPECTS: Final = ("squash", "pad", "crop")
+_PADDING: Final = 128  # grey: about 0 once a network's preprocessing has centred it
 
 Image.init()
 # Only formats that Pillow decodes by itself: its EPS reader would start Ghostscript on a stranger's file.
@@ -43,6 +44,37 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """How an image of any size becomes the network's square.
+
+    Args:
+      image_size: Pixels a side, at least 1.
+      interpolation: One of INTERPOLATIONS.
+      aspect: "squash" takes the whole photo and changes its proportions, "pad" keeps them and fills the rest with
+        grey, "crop" keeps them and takes the largest square in the middle.
+
+    Raises:
+      ValueError: One of them is none of these.
+    """
+
+    image_size: int
+    interpolation: str = "nearest"
+    aspect: str = "squash"
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1:
+            raise ValueError(f"image_size {self.image_size}, expected at least 1")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation {self.interpolation!r}, expected one of {', '.join(INTERPOLATIONS)}")
+        if self.aspect not in ASPECTS:
+            raise ValueError(f"aspect {self.aspect!r}, expected one of {', '.join(ASPECTS)}")
+
+    def __str__(self) -> str:
+        """Such as "150 px, nearest, squash"."""
+        return f"{self.image_size} px, {self.interpolation}, {self.aspect}"
 
 
 class UnreadableImageError(Exception):
@@ -103,32 +135,31 @@ def open_rgb(source: Path | BinaryIO) -> Image.Image:
     return read(source).image
 
 
-def decode(source: Path | BinaryIO, *, image_size: int, interpolation: str = "bilinear") -> np.ndarray:
-    """Reads a photo as pixels of one size; the whole photo is squashed into the square.
+def decode(source: Path | BinaryIO, sizing: Sizing) -> np.ndarray:
+    """Reads a photo as pixels of one size.
 
     Returns: uint8 array (image_size, image_size, 3), RGB, 0..255.
 
     Raises:
       UnreadableImageError: the file is no usable photo.
-      ValueError: interpolation is none of INTERPOLATIONS, or image_size is below 1.
     """
-    return resize(open_rgb(source), image_size=image_size, interpolation=interpolation)
+    return resize(open_rgb(source), sizing)
 
 
-def resize(image: Image.Image, *, image_size: int, interpolation: str = "bilinear") -> np.ndarray:
+def resize(image: Image.Image, sizing: Sizing) -> np.ndarray:
     """An RGB image as pixels of one size; the second half of `decode`.
 
     Returns: uint8 array (image_size, image_size, 3), RGB, 0..255.
-
-    Raises:
-      ValueError: interpolation is none of INTERPOLATIONS, or image_size is below 1.
     """
-    if interpolation not in _RESAMPLING:
-        raise ValueError(f"interpolation {interpolation!r}, expected one of {', '.join(INTERPOLATIONS)}")
-    if image_size < 1:
-        raise ValueError(f"image_size {image_size}, expected at least 1")
     # No Image.draft and no reducing_gap: both are faster and change pixels.
-    return np.array(image.resize((image_size, image_size), _RESAMPLING[interpolation], reducing_gap=None))
+    size = sizing.image_size
+    if sizing.aspect == "pad":
+        return _pad(image, sizing)
+    if sizing.aspect == "crop":  # not resize's own box: that looks beyond its edges
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+    return _scale(image, (size, size), sizing)
 
 
 def from_array(pixels: np.ndarray) -> Image.Image:
@@ -144,6 +175,20 @@ def from_array(pixels: np.ndarray) -> Image.Image:
     if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
         raise UnreadableImageError(f"an array of shape {pixels.shape}, expected 1, 3 or 4 channels")
     return _flatten(Image.fromarray(np.ascontiguousarray(pixels)))
+
+
+def _pad(image: Image.Image, sizing: Sizing) -> np.ndarray:
+    size, longest = sizing.image_size, max(image.size)
+    width, height = (max(1, round(size * side / longest)) for side in image.size)
+    canvas = np.full((size, size, 3), _PADDING, np.uint8)
+    left, top = (size - width) // 2, (size - height) // 2
+    canvas[top : top + height, left : left + width] = _scale(image, (width, height), sizing)
+    return canvas
+
+
+def _scale(image: Image.Image, size: tuple[int, int], sizing: Sizing) -> np.ndarray:
+    # No Image.draft and no reducing_gap: both are faster and change pixels.
+    return np.array(image.resize(size, _RESAMPLING[sizing.interpolation], reducing_gap=None))
 
 
 def _to_rgb(image: Image.Image) -> Reading:

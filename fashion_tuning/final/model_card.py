@@ -5,10 +5,16 @@ from __future__ import annotations
 from fashion_tuning.final.outcome import Outcome
 from fashion_tuning.study.inputs import StudyInputs
 
+_SHAPES = {
+    "squash": "squashed into a square",
+    "pad": "fitted into a square, the rest of it grey,",
+    "crop": "cut to the square in the middle, at a size",
+}
+
 
 def model_card(outcome: Outcome, inputs: StudyInputs) -> str:
     """Data, training, figures and limits of a model (Mitchell et al. 2019, arXiv:1810.03993)."""
-    winner, dataset = outcome.winner, inputs.dataset
+    winner, dataset, images = outcome.winner, inputs.dataset, inputs.card.images
     counts = dataset.manifest.counts()
     num = {split: sum(labels.values()) for split, labels in counts.items()}
     values = ", ".join(f"{name} {value:g}" for name, value in winner.values.items())
@@ -19,8 +25,8 @@ def model_card(outcome: Outcome, inputs: StudyInputs) -> str:
         "### Data",
         f"- {dataset.name}, manifest `{dataset.manifest.digest}`: {num['train']} photos to train on,"
         f" {num['validation']} to choose by, {num['test']} to measure on",
-        f"- decoded upright as RGB and squashed into a square of {inputs.card.images.image_size} pixels a side"
-        f" ({inputs.card.images.interpolation})",
+        f"- decoded upright as RGB, {_SHAPES[images.aspect]} of {images.image_size} pixels a side"
+        f" ({images.interpolation})",
         "",
         "### Training",
         f"- Xception with ImageNet weights `{inputs.weights.digest}`, frozen; a head with {values}",

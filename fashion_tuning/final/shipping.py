@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from fashion_tuning.errors import ParityError
 from fashion_tuning.evaluate import best_heads
@@ -29,7 +30,7 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
       StoreError, DiskError: The store or a disk refuses.
     """
     inputs, refs, store = job.inputs, job.inputs.refs(), run.store
-    card = ModelCard(refs["validation"].classes, inputs.card.images.image_size, inputs.card.images.interpolation)
+    card = ModelCard(refs["validation"].classes, **asdict(inputs.key.sizing))
     with scratch_folder() as folder, best_heads(store, winner) as heads:
         whole = folder / "model.keras"
         exact = _exact_validation(job, worker)

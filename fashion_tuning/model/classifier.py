@@ -51,8 +51,7 @@ class Classifier:
 
         self._model, card = load(path)
         self.class_names = card.class_names
-        self.image_size = card.image_size
-        self._interpolation = card.interpolation
+        self.sizing = card.sizing
 
     def answers(self, photos: Iterable[Photo]) -> Iterator[Answer]:
         """One answer per photo, in order; a photo that can't be read does not stop the others."""
@@ -77,7 +76,7 @@ class Classifier:
             image = from_array(photo)
         else:
             image = open_rgb(photo if isinstance(photo, Path) else io.BytesIO(photo))
-        return resize(image, image_size=self.image_size, interpolation=self._interpolation)
+        return resize(image, self.sizing)
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """(batch, image_size, image_size, 3) uint8 -> (batch, classes) float32."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fashion_tuning.data.decode import UnreadableImageError, decode
+from fashion_tuning.data.decode import Sizing, UnreadableImageError, decode
 from fashion_tuning.errors import DataError
 from fashion_tuning.model.prefix import load_prefix
 from fashion_tuning.model.weights import Weights
@@ -26,18 +26,16 @@ class Extractor:
 
     Args:
       weights: The backbone's weights.
-      image_size: Pixels a side.
-      interpolation: How photos are resized, see data/decode.py.
+      sizing: How photos become the network's input.
       engine, precision: What computes them, see model/prefix.py.
 
     Raises:
       UsageError: This machine does not have that engine or precision.
     """
 
-    def __init__(self, weights: Weights, *, image_size: int, interpolation: str, engine: str, precision: str) -> None:
-        self._prefix = load_prefix(weights, image_size=image_size, engine=engine, precision=precision)
-        self._image_size = image_size
-        self._interpolation = interpolation
+    def __init__(self, weights: Weights, sizing: Sizing, *, engine: str, precision: str) -> None:
+        self._prefix = load_prefix(weights, image_size=sizing.image_size, engine=engine, precision=precision)
+        self._sizing = sizing
 
     def features(self, photos: Sequence[tuple[Path, str]]) -> Iterator[np.ndarray]:
         """Features of (path, sha256) photos in order, as (batch, features) float32 blocks.
@@ -45,11 +43,11 @@ class Extractor:
         Raises:
           DataError: A photo is missing, unreadable or not the one with that SHA-256.
         """
-        for pixels in pixel_batches(photos, image_size=self._image_size, interpolation=self._interpolation):
+        for pixels in pixel_batches(photos, self._sizing):
             yield self._prefix(pixels)
 
 
-def pixel_batches(photos: Sequence[tuple[Path, str]], *, image_size: int, interpolation: str) -> Iterator[np.ndarray]:
+def pixel_batches(photos: Sequence[tuple[Path, str]], sizing: Sizing) -> Iterator[np.ndarray]:
     """Pixels of (path, sha256) photos in order, (batch, image_size, image_size, 3) uint8; decoded ahead in threads.
 
     Raises:
@@ -60,7 +58,7 @@ def pixel_batches(photos: Sequence[tuple[Path, str]], *, image_size: int, interp
         try:
             for start in range(0, len(photos), BATCH_SIZE):
                 batch = photos[start : start + BATCH_SIZE]
-                pending.append([threads.submit(_pixels, *photo, image_size, interpolation) for photo in batch])
+                pending.append([threads.submit(_pixels, *photo, sizing) for photo in batch])
                 if len(pending) > _BATCHES_AHEAD:
                     yield np.stack([future.result() for future in pending.popleft()])
             while pending:
@@ -69,7 +67,7 @@ def pixel_batches(photos: Sequence[tuple[Path, str]], *, image_size: int, interp
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _pixels(path: Path, sha256: str, image_size: int, interpolation: str) -> np.ndarray:
+def _pixels(path: Path, sha256: str, sizing: Sizing) -> np.ndarray:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -77,7 +75,7 @@ def _pixels(path: Path, sha256: str, image_size: int, interpolation: str) -> np.
     if hashlib.sha256(content).hexdigest() != sha256:
         raise _changed(path, "is not the file that was verified any more")
     try:
-        return decode(io.BytesIO(content), image_size=image_size, interpolation=interpolation)
+        return decode(io.BytesIO(content), sizing)
     except UnreadableImageError as error:
         raise _changed(path, f"can't be decoded: {error.reason}") from error
 

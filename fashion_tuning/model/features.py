@@ -21,7 +21,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from fashion_tuning.config import Card
-from fashion_tuning.data.decode import ASPECT, DECODE_VERSION
+from fashion_tuning.data.decode import DECODE_VERSION, Sizing
 from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.errors import DataError, DiskError
 from fashion_tuning.fail_points import passed
@@ -45,11 +45,15 @@ class FeatureKey:
     engine: str
     precision: str = "float32"
     view: str = "identity"
-    aspect: str = ASPECT
+    aspect: str = "squash"
     decode_version: int = DECODE_VERSION
 
     def parts(self) -> dict[str, str]:
         return {name: str(value) for name, value in asdict(self).items()}
+
+    @property
+    def sizing(self) -> Sizing:
+        return Sizing(self.image_size, self.interpolation, self.aspect)
 
     @property
     def digest(self) -> str:
@@ -100,6 +104,7 @@ def feature_key(card: Card, *, manifest: Manifest, weights: Weights) -> FeatureK
         manifest=manifest.digest,
         image_size=card.images.image_size,
         interpolation=card.images.interpolation,
+        aspect=card.images.aspect,
         preprocessing=PREPROCESSING,
         backbone=card.model.backbone,
         weights=weights.digest,
@@ -207,13 +212,7 @@ def _compute_missing(ref: FeatureRef, key: FeatureKey, root: Path, weights: Weig
 
     _write_key(ref, key)
     ref.array.allocate()
-    extractor = Extractor(
-        weights,
-        image_size=key.image_size,
-        interpolation=key.interpolation,
-        engine=key.engine,
-        precision=key.precision,
-    )
+    extractor = Extractor(weights, key.sizing, engine=key.engine, precision=key.precision)
     wanted = [ref.photos[row] for shard in missing for row in ref.rows(shard)]
     batches = extractor.features([(root / path, sha256) for path, sha256, _ in wanted])
     for shard in missing:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fashion_tuning.data.decode import decode
+from fashion_tuning.data.decode import Sizing, decode
 from fashion_tuning.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def imagenet_classes(path: Path, *, cache_dir: Path, top: int = 5) -> list[tuple
       UnreadableImageError: The file is no usable photo.
       WeightsError: The weights with the top, or the names of the classes, can't be had.
     """
-    pixels = decode(path, image_size=IMAGE_SIZE, interpolation="nearest")[None].astype(np.float32)
+    pixels = decode(path, Sizing(IMAGE_SIZE))[None].astype(np.float32)
     folder = cache_dir / "weights"
     model = _model(folder)
     import keras

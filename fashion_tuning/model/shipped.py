@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fashion_tuning.data.decode import Sizing
 from fashion_tuning.model.checkpoint import BrokenCheckpointError
 
 if TYPE_CHECKING:
@@ -26,12 +27,17 @@ class ModelCard:
     Args:
       class_names: In the order of the probabilities.
       image_size: Pixels a side of its input.
-      interpolation: How photos are resized to that, see data/decode.py.
+      interpolation, aspect: How photos are resized to that, see `data.decode.Sizing`.
     """
 
     class_names: tuple[str, ...]
     image_size: int
     interpolation: str
+    aspect: str = "squash"
+
+    @property
+    def sizing(self) -> Sizing:
+        return Sizing(self.image_size, self.interpolation, self.aspect)
 
 
 def load(path: Path) -> tuple[keras.Model, ModelCard]:
@@ -62,6 +68,10 @@ def read_card(path: Path) -> ModelCard:
         with zipfile.ZipFile(path) as content:
             entries: dict[str, Any] = json.loads(content.read(METADATA))[OURS]
         names: Sequence[str] = entries["class_names"]
-        return ModelCard(tuple(names), int(entries["image_size"]), str(entries["interpolation"]))
+        # Files of before there were aspects have none.
+        fields = {name: entries[name] for name in ("image_size", "interpolation", "aspect") if name in entries}
+        card = ModelCard(tuple(names), **fields)
+        _ = card.sizing  # refuses what is no size, interpolation or aspect
+        return card
     except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
         raise BrokenCheckpointError(f"{path} is no model of this program: {error}") from error

@@ -60,7 +60,7 @@ def ship(
     model, _ = load(target)
     photos = [(root / path, sha256) for path, sha256, _ in validation.photos]
     largest, done = 0.0, 0
-    for pixels in pixel_batches(photos, image_size=card.image_size, interpolation=card.interpolation):
+    for pixels in pixel_batches(photos, card.sizing):
         ours = np.asarray(model.predict_on_batch(pixels))
         largest = max(largest, float(np.abs(ours - expected[done : done + len(ours)]).max()))
         done += len(ours)

@@ -53,8 +53,7 @@ class Registered:
           DataError: A photo is missing or not the one on record.
         """
         photos = [(root / one.path, one.sha256) for one in self.recorded.manifest.select("validation")[:count]]
-        key = self.recorded.key
-        return np.concatenate(list(pixel_batches(photos, image_size=key.image_size, interpolation=key.interpolation)))
+        return np.concatenate(list(pixel_batches(photos, self.recorded.key.sizing)))
 
 
 @contextmanager

@@ -196,6 +196,7 @@ class StudyRun:
             "tuner": card.search.tuner if card.search else "list",
             "image_size": card.images.image_size,
             "interpolation": card.images.interpolation,
+            "aspect": card.images.aspect,
             "backbone": card.model.backbone,
             "epochs": card.training.epochs,
             "seeds": card.training.seeds,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fashion_tuning.data.decode import decode
+from fashion_tuning.data.decode import Sizing, decode
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.errors import FashionTuningError
 from fashion_tuning.model.exporting import FORMATS
@@ -27,7 +27,7 @@ def measure(dataset: Dataset, weights: Weights, scratch: Path) -> list[tuple[str
     build_head(VALUES, feature_size=2048, num_classes=len(classes), study_seed=1, seed=1).save(head)
     save(compose(weights, head, card), card, whole)
     chosen = dataset.manifest.select("validation")[:NUM_IMAGES]
-    pixels = np.stack([decode(dataset.path(one), image_size=IMAGE_SIZE, interpolation="nearest") for one in chosen])
+    pixels = np.stack([decode(dataset.path(one), Sizing(IMAGE_SIZE)) for one in chosen])
     return [row for name in FORMATS for row in _rows(name, whole, scratch, pixels)]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fashion_tuning.data.decode import decode
+from fashion_tuning.data.decode import Sizing, decode
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.model.backbone import build_prefix
 from fashion_tuning.model.extraction import BATCH_SIZE, Extractor
@@ -25,7 +25,7 @@ def measure(dataset: Dataset, weights: Weights, *, image_size: int) -> Extractio
     """Images/s from files to features, and of the network alone on pixels that are there already."""
     chosen = dataset.manifest.select("train")[: NUM_IMAGES[image_size]]
     photos = [(dataset.path(photo), photo.sha256) for photo in chosen]
-    pixels = np.stack([decode(path, image_size=image_size, interpolation="nearest") for path, _ in photos])
+    pixels = np.stack([decode(path, Sizing(image_size)) for path, _ in photos])
     prefix = build_prefix(weights, image_size=image_size)
     bare, whole = [], []
     extractor = Extractor(

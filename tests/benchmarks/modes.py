@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from fashion_tuning.data.decode import decode
+from fashion_tuning.data.decode import Sizing, decode
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.errors import UsageError
 from fashion_tuning.model.extraction import BATCH_SIZE
@@ -19,7 +19,7 @@ ROUNDS = 5
 def measure(dataset: Dataset, weights: Weights) -> list[tuple[str, str, str, str]]:
     """One row per mode: images/s of the network alone, in turn with Keras in float32."""
     chosen = dataset.manifest.select("validation")[:BATCH_SIZE]
-    pixels = np.stack([decode(dataset.path(photo), image_size=IMAGE_SIZE, interpolation="nearest") for photo in chosen])
+    pixels = np.stack([decode(dataset.path(photo), Sizing(IMAGE_SIZE)) for photo in chosen])
     exact = load_prefix(weights, image_size=IMAGE_SIZE, engine="keras-tensorflow", precision="float32")
     expected = exact(pixels)
     rows = []

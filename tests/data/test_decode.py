@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from fashion_tuning.data.decode import INTERPOLATIONS, UnreadableImageError, decode, open_rgb, read
+from fashion_tuning.data.decode import (
+    ASPECTS,
+    INTERPOLATIONS,
+    Sizing,
+    UnreadableImageError,
+    decode,
+    open_rgb,
+    read,
+    resize,
+)
 
 ORANGE = (240, 120, 20)
 
@@ -274,7 +283,7 @@ def test_avif_is_read(tmp_path):
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_decode_squashes_the_whole_photo(tmp_path, interpolation):
-    pixels = decode(saved(corners(), tmp_path / "a.png"), image_size=30, interpolation=interpolation)
+    pixels = decode(saved(corners(), tmp_path / "a.png"), Sizing(30, interpolation))
     assert pixels.shape == (30, 30, 3)
     assert pixels.dtype == np.uint8
     places = [pixels[5, 5], pixels[5, 25], pixels[25, 5], pixels[25, 25]]
@@ -284,22 +293,59 @@ def test_decode_squashes_the_whole_photo(tmp_path, interpolation):
 def test_decoded_pixels_are_pinned(tmp_path):
     ramp = np.arange(16 * 16 * 3, dtype=np.uint32).reshape(16, 16, 3) * 7 % 256
     path = saved(Image.fromarray(ramp.astype(np.uint8)), tmp_path / "a.png")
-    sums = {name: int(decode(path, image_size=5, interpolation=name).astype(int).sum()) for name in INTERPOLATIONS}
+    sums = {name: int(decode(path, Sizing(5, name)).astype(int).sum()) for name in INTERPOLATIONS}
     # Where a number changes, so do the features: raise DECODE_VERSION.
     assert sums == {"nearest": 9455, "bilinear": 9571, "bicubic": 9560, "lanczos": 9564, "box": 9561}
 
 
 def test_decode_gives_an_array_that_can_be_written(tmp_path):
-    pixels = decode(saved(corners(), tmp_path / "a.png"), image_size=4)
+    pixels = decode(saved(corners(), tmp_path / "a.png"), Sizing(4))
     pixels += 1
 
 
-def test_wrong_arguments(tmp_path):
-    path = saved(corners(), tmp_path / "a.png")
-    with pytest.raises(ValueError, match="lanczos"):
-        decode(path, image_size=10, interpolation="area")
-    with pytest.raises(ValueError, match="at least 1"):
-        decode(path, image_size=0)
+@pytest.mark.parametrize("aspect", ["pad", "crop"])
+@pytest.mark.parametrize("size", [(40, 60), (60, 40), (50, 50), (3, 90), (200, 1)])
+def test_proportions_are_kept(size, aspect):
+    """A circle's box stays square: what is drawn twice as wide as high is so afterwards."""
+    image = Image.new("RGB", size, "white")
+    width, height = size
+    image.paste((255, 0, 0), (width // 4, height // 4, width - width // 4, height - height // 4))
+    pixels = resize(image, Sizing(120, "nearest", aspect))
+    assert pixels.shape == (120, 120, 3)
+    red = (pixels == (255, 0, 0)).all(-1)
+    rows, columns = red.any(1).sum(), red.any(0).sum()
+    scale = 120 / (max(size) if aspect == "pad" else min(size))
+    assert abs(columns - min(120, scale * (width - 2 * (width // 4)))) <= 2
+    assert abs(rows - min(120, scale * (height - 2 * (height // 4)))) <= 2
+
+
+def test_padding_is_grey_and_around_the_whole_photo():
+    pixels = resize(Image.new("RGB", (20, 40), ORANGE), Sizing(80, "nearest", "pad"))
+    assert (pixels[:, 20:60] == ORANGE).all()
+    assert (pixels[:, :20] == 128).all()
+    assert (pixels[:, 60:] == 128).all()
+
+
+def test_cropping_takes_the_middle():
+    image = Image.new("RGB", (20, 40), "black")
+    image.paste(ORANGE, (0, 10, 20, 30))
+    assert (resize(image, Sizing(80, "bilinear", "crop")) == ORANGE).all()
+
+
+def test_a_square_photo_is_the_same_for_every_aspect():
+    random = np.random.default_rng(5)
+    image = Image.fromarray(random.integers(0, 256, (33, 33, 3), dtype=np.uint8))
+    squashed, *others = (resize(image, Sizing(50, "bicubic", aspect)) for aspect in ASPECTS)
+    assert all((one == squashed).all() for one in others)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((10, "area"), "lanczos"), ((0,), "at least 1"), ((10, "nearest", "stretch"), "squash, pad, crop")],
+)
+def test_wrong_sizings(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Sizing(*arguments)
 
 
 def test_threads_agree_with_one_thread(tmp_path):
@@ -309,5 +355,5 @@ def test_threads_agree_with_one_thread(tmp_path):
         for number in range(32)
     ]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda path: decode(path, image_size=20), paths))
-    assert np.array_equal(together, [decode(path, image_size=20) for path in paths])
+        together = list(pool.map(lambda path: decode(path, Sizing(20)), paths))
+    assert np.array_equal(together, [decode(path, Sizing(20)) for path in paths])

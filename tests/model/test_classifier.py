@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fashion_tuning.data.decode import decode
+from fashion_tuning.data.decode import Sizing, decode
 from fashion_tuning.model.checkpoint import BrokenCheckpointError
 from fashion_tuning.model.classifier import BATCH_SIZE, Classifier, _load_pyfunc
 from fashion_tuning.model.head import build_head
@@ -69,7 +69,7 @@ def test_files_bytes_and_arrays_of_one_photo_get_one_answer(classifier: Classifi
 
 def test_pixels_are_those_that_features_are_made_of(classifier: Classifier) -> None:
     content = photo()
-    expected = decode(io.BytesIO(content), image_size=80, interpolation="nearest")
+    expected = decode(io.BytesIO(content), Sizing(80))
     np.testing.assert_array_equal(classifier.pixels(content), expected)
 
 

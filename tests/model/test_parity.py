@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from fashion_tuning.data.decode import decode
+from fashion_tuning.data.decode import Sizing, decode
 from fashion_tuning.data.drawn import draw_dataset
 from fashion_tuning.data.manifest import Manifest, Photo
 from fashion_tuning.model.features import (
@@ -99,9 +99,7 @@ def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     for split, ref in refs.items():
         for _ in compute_features(ref, key, root=root, weights=weights):
             pass
-        pixels[split] = np.stack(
-            [decode(root / path, image_size=image_size, interpolation="bilinear") for path, _, _ in ref.photos]
-        )
+        pixels[split] = np.stack([decode(root / path, Sizing(image_size, "bilinear")) for path, _, _ in ref.photos])
     results = list(train_trial(SETTINGS, refs["train"], refs["validation"], scratch / "checkpoints"))
     return Trial(image_size, refs, pixels, results, weights)
 
