@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fashion_tuning.errors import UsageError
-from fashion_tuning.space import HYPERPARAMETERS, Choice, Fixed, FloatRange, IntRange, Number, Positive, Space
+from fashion_tuning.hyperparameters import HYPERPARAMETERS, OPTIONAL, Value, is_active
+from fashion_tuning.space import Choice, Fixed, FloatRange, IntRange, Positive, Space
 from fashion_tuning.table import Table, explain, wrong
 
 __all__ = [
-    "HYPERPARAMETERS",
     "Card",
     "Choice",
     "Configuration",
@@ -27,7 +27,6 @@ __all__ = [
     "Images",
     "IntRange",
     "Model",
-    "Number",
     "Search",
     "Space",
     "Study",
@@ -38,22 +37,49 @@ __all__ = [
 
 
 class Configuration(Table):
-    """One listed configuration, trained before the tuner suggests any.
+    """One listed configuration, trained before the tuner suggests any; see `Card.values_of`.
 
     `epochs` takes the place of the training table's; `published_val_accuracy` is what
     its source reports, shown beside ours and without influence on the study.
     """
 
-    learning_rate: float = Field(gt=0)
-    dense_units: int = Field(ge=0)
-    dropout: float = Field(ge=0, lt=1)
+    learning_rate: float
+    dense_units: int
+    dropout: float
+    pooling: str | None = None
+    dense_layers: int | None = None
+    dense_units_2: int | None = None
+    dense_units_3: int | None = None
+    dropout_1: float | None = None
+    dropout_2: float | None = None
+    activation: str | None = None
+    normalization: str | None = None
+    label_smoothing: float | None = None
+    class_weights: str | None = None
+    batch_size: int | None = None
+    optimizer: str | None = None
+    weight_decay: float | None = None
+    momentum: float | None = None
+    schedule: str | None = None
+    warmup_epochs: int | None = None
+    ema_momentum: float | None = None
     epochs: Positive | None = None
     published_val_accuracy: float | None = Field(default=None, gt=0, le=1)
     source: str = ""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, value in self.named.items():
+            one = HYPERPARAMETERS[name]
+            if not one.accepts(value):
+                raise wrong(name, received=value, expected=one.expected)
+        return self
+
     @property
-    def values(self) -> dict[str, Number]:
-        return {name: getattr(self, name) for name in HYPERPARAMETERS}
+    def named(self) -> dict[str, Value]:
+        """The hyperparameters that it names itself."""
+        found = ((name, getattr(self, name)) for name in HYPERPARAMETERS)
+        return {name: value for name, value in found if value is not None}
 
 
 class Search(Table):
@@ -169,21 +195,61 @@ class Card(Table):
             raise wrong(received=None, expected="[search] and [space], or [[configurations]]: nothing to train")
         seen: dict[str, int] = {}
         for place, configuration in enumerate(self.configurations):
-            values = configuration.values
+            values = self._checked_values(place)
             earlier = seen.setdefault(json.dumps([values, configuration.epochs or self.training.epochs]), place)
             if earlier != place:
                 raise wrong(
                     "configurations", place, received=values, expected=f"one that #{earlier + 1} is not already"
                 )
-            for name, allowed in self.space.items() if self.space else ():
-                if not allowed.contains(values[name]):
-                    expected = f"a value inside the space: {allowed}"
-                    raise wrong("configurations", place, name, received=values[name], expected=expected)
         listed = len(self.configurations)
         if self.search and self.search.max_trials is not None and self.search.max_trials < listed:
             expected = f"at least {listed}: the listed configurations count"
             raise wrong("search", "max_trials", received=self.search.max_trials, expected=expected)
         return self
+
+    def names(self, hyperparameter: str) -> bool:
+        """Whether the space or a listed configuration names a hyperparameter."""
+        if self.space is not None and self.space.get(hyperparameter) is not None:
+            return True
+        return any(hyperparameter in one.named for one in self.configurations)
+
+    def values_of(self, configuration: Configuration) -> dict[str, Value]:
+        """All that a listed configuration is trained with: what it names, and what the space fixes or searches.
+
+        A hyperparameter that the space searches and the configuration leaves out has its default.
+        """
+        values: dict[str, Value] = {}
+        for name, one in HYPERPARAMETERS.items():
+            allowed = self.space.get(name) if self.space else None
+            value = configuration.named.get(name)
+            if value is None and allowed is not None and is_active(name, values):
+                default = self.training.batch_size if name == "batch_size" else one.default
+                value = allowed.value if isinstance(allowed, Fixed) else default
+            if value is None and name == "pooling" and self.names(name):
+                value = one.default  # the features hold both halves, see model/head.py
+            if value is not None:
+                values[name] = value
+        return values
+
+    def _checked_values(self, place: int) -> dict[str, Value]:
+        configuration = self.configurations[place]
+        values = self.values_of(configuration)
+        for name, value in values.items():
+            allowed = self.space.get(name) if self.space else None
+            if not is_active(name, values):
+                expected = f"nothing: it has no effect beside {HYPERPARAMETERS[name].parent}"
+                raise wrong("configurations", place, name, received=value, expected=expected)
+            if allowed is not None and not allowed.contains(value):
+                expected = f"a value inside the space: {allowed}"
+                received = configuration.named.get(name)
+                raise wrong("configurations", place, name, received=received, expected=expected)
+            if self.space is not None and allowed is None:
+                expected = f"nothing, or a table [space.{name}] beside it"
+                raise wrong("configurations", place, name, received=value, expected=expected)
+        for name, _ in self.space.items() if self.space else ():
+            if name not in values and is_active(name, values):
+                raise wrong("configurations", place, name, received=None, expected="a value, since the space has it")
+        return values
 
     def at_final_size(self) -> Card:
         """This card as its final run trains: at the final size, with the epochs and patience of [final]."""
@@ -207,6 +273,9 @@ class Card(Table):
             del settings["search"]["max_trials"]
         for configuration in settings["configurations"]:
             del configuration["published_val_accuracy"], configuration["source"]
+        for table in (settings["space"] or {}, *settings["configurations"]):
+            for name in [name for name in OPTIONAL if table.get(name) is None]:
+                table.pop(name, None)
         return settings
 
 

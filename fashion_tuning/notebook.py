@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from fashion_tuning.config import HYPERPARAMETERS
+from fashion_tuning.hyperparameters import HYPERPARAMETERS
 from fashion_tuning.options import READING
 from fashion_tuning.quiet import silent_stderr
 
@@ -20,11 +20,11 @@ with silent_stderr():
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLUMNS = [
-    "rank", "trial", "status", *HYPERPARAMETERS, "best_val_accuracy", "best_val_accuracy_se", "tied_with_best",
-    "chosen", "trainable_parameters", "best_epoch", "epochs_run", "seconds", "published_val_accuracy", "error",
-    "error_message", "run_id",
-]  # fmt: skip
+_BEFORE = ("rank", "trial", "status")
+_AFTER = (
+    "best_val_accuracy", "best_val_accuracy_se", "tied_with_best", "chosen", "trainable_parameters", "best_epoch",
+    "epochs_run", "seconds", "published_val_accuracy", "error", "error_message", "run_id",
+)  # fmt: skip
 _WHOLE = ("rank", "best_epoch", "epochs_run")
 
 
@@ -52,7 +52,8 @@ class LoadedStudy:
         """One row per trial: completed ones best first, then the others by number.
 
         Columns: `rank` (missing where the trial was not completed), `trial`, `status` (MLflow's), `learning_rate`,
-        `dense_units`, `dropout`, `best_val_accuracy` (mean over seeds, a share of the validation photos),
+        `dense_units`, `dropout` and what else any trial names, `best_val_accuracy`
+        (mean over seeds, a share of the validation photos),
         `best_val_accuracy_se` (its standard error), `tied_with_best`, `chosen`, `trainable_parameters`,
         `best_epoch`, `epochs_run`, `seconds`, `published_val_accuracy`, `error`, `error_message`, `run_id`.
 
@@ -68,7 +69,8 @@ class LoadedStudy:
         for record in by_run.values():
             unranked = {"trial": record.trial, **record.values, "trainable_parameters": record.trainable_parameters}
             rows.append({**unranked, "tied_with_best": False, "chosen": False, **_state(record)})
-        return pd.DataFrame(rows, columns=_COLUMNS).astype(dict.fromkeys(_WHOLE, "Int64"))
+        names = [name for name in HYPERPARAMETERS if any(row.get(name) is not None for row in rows)]
+        return pd.DataFrame(rows, columns=[*_BEFORE, *names, *_AFTER]).astype(dict.fromkeys(_WHOLE, "Int64"))
 
     @cached_property
     def epochs(self) -> pd.DataFrame:

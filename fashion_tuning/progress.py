@@ -10,6 +10,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from fashion_tuning.hyperparameters import besides
 from fashion_tuning.study.events import (
     AttemptEnded,
     EpochEnded,
@@ -169,7 +170,7 @@ def features_text(event: FeaturesProgress) -> str:
 
 
 def trial_text(event: TrialEnded) -> str:
-    """One line on a trial that has ended; at most 80 characters where it was completed."""
+    """A line on a trial that has ended, at most 80 characters if it was completed; a second on what else it names."""
     record, values = event.record, event.record.values
     total = f"/{event.max_trials}" if event.max_trials is not None else ""
     text = (
@@ -180,7 +181,9 @@ def trial_text(event: TrialEnded) -> str:
         return f"{text} FAILED: {record.error}: {record.error_message}"
     metrics = record.metrics
     accuracy = f"val {record.score:.4f} ± {metrics['best_val_accuracy_se']:.4f}"
-    return f"{text} {accuracy} epoch {metrics['best_epoch']:.0f}, {metrics['seconds']:.1f} s"
+    text = f"{text} {accuracy} epoch {metrics['best_epoch']:.0f}, {metrics['seconds']:.1f} s"
+    others = besides(values)
+    return f"{text}\n  {others}" if others else text
 
 
 def attempt_text(event: AttemptEnded) -> str:

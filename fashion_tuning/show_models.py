@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from fashion_tuning.hyperparameters import besides
 from fashion_tuning.show import PROGRAM
 from fashion_tuning.show_studies import StudyTerminal
 from fashion_tuning.wording import size
@@ -133,6 +134,9 @@ def _final_table(outcome: Outcome) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for header in ("trial", "of", "learning\nrate", "dense\nunits", "dropout", "val accuracy\n± se", "best\nepoch"):
         table.add_column(header, justify="left" if header in ("trial", "of") else "right", no_wrap=True)
+    others = any(besides(record.values) for record in outcome.trials)
+    if others:
+        table.add_column("also", overflow="fold")
     for record in sorted(outcome.trials, key=lambda one: (-(one.score or 0.0), one.trial)):
         metrics = record.metrics
         mark = " <- chosen" if record == outcome.winner else ""
@@ -144,6 +148,7 @@ def _final_table(outcome: Outcome) -> Table:
             f"{record.values['dropout']:.3g}",
             f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}",
             f"{metrics['best_epoch']:.0f}/{metrics['epochs_run']:.0f}{mark}",
+            *([besides(record.values)] if others else []),
         )
     return table
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from fashion_tuning.hyperparameters import besides
 from fashion_tuning.show import PROGRAM, Terminal
 from fashion_tuning.wording import count
 
@@ -145,6 +146,9 @@ def _trials_table(board: Leaderboard, *, wide: bool) -> Table:
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("published" if wide else "publ.", no_wrap=True)
     table.add_column("run id", no_wrap=True)
+    others = any(besides(row.record.values) for row in board.rows)
+    if others:
+        table.add_column("also", overflow="fold")
     ties = any(row.tied for row in board.rows[1:])
     for row in board.rows:
         record = row.record
@@ -164,6 +168,7 @@ def _trials_table(board: Leaderboard, *, wide: bool) -> Table:
             *([f"{record.trainable_parameters:,}"] if wide else []),
             published,
             record.run_id if wide else record.run_id[:8],
+            *([besides(record.values)] if others else []),
         )
     return table
 
@@ -182,6 +187,9 @@ def _compared_table(comparison: Comparison) -> Table:
         "run id",
     ):
         table.add_column(header, justify="left" if header in ("study", "run id") else "right", no_wrap=True)
+    others = any(besides(one.row.record.values) for one in comparison.rows)
+    if others:
+        table.add_column("also", overflow="fold")
     for one in comparison.rows:
         record = one.row.record
         metrics = record.metrics
@@ -194,6 +202,7 @@ def _compared_table(comparison: Comparison) -> Table:
             f"{record.values['dropout']:.3g}",
             f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}",
             record.run_id[:8],
+            *([besides(record.values)] if others else []),
         )
     return table
 

@@ -7,11 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from fashion_tuning.hyperparameters import HYPERPARAMETERS, Number, Value, is_active, shown
 from fashion_tuning.table import Table, wrong
 
-HYPERPARAMETERS = ("learning_rate", "dense_units", "dropout")
-
-Number = int | float
 Sampling = Literal["linear", "log", "reverse_log"]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -63,63 +61,96 @@ class IntRange(Table):
 
 
 class Choice(Table):
-    """Keras Tuner's Choice: one of a list of numbers."""
+    """Keras Tuner's Choice: one of a list of numbers, or of words."""
 
     type: Literal["choice"]
-    values: tuple[Number, ...] = Field(strict=False)
+    values: tuple[Value, ...] = Field(strict=False)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        twice = sorted({value for value in self.values if self.values.count(value) > 1})
+        twice = [value for value in self.values if self.values.count(value) > 1]
         if twice or not self.values:
-            expected = f"{twice[0]:g} only once" if twice else "at least one value"
+            expected = f"{shown(twice[0])} only once" if twice else "at least one value"
             raise wrong("values", received=list(self.values), expected=expected)
         return self
 
     def contains(self, value: Any) -> bool:
-        return _is_number(value) and value in self.values
+        return not isinstance(value, bool) and value in self.values
 
     def __str__(self) -> str:
-        return "one of " + ", ".join(f"{value:g}" for value in self.values)
+        return "one of " + ", ".join(shown(value) for value in self.values)
 
 
 class Fixed(Table):
     """Keras Tuner's Fixed: the same value in every trial."""
 
     type: Literal["fixed"]
-    value: Number
+    value: Value
 
     def contains(self, value: Any) -> bool:
-        return _is_number(value) and value == self.value
+        return not isinstance(value, bool) and value == self.value
 
     def __str__(self) -> str:
-        return f"{self.value:g} (fixed)"
+        return f"{shown(self.value)} (fixed)"
 
 
+AnyRange = FloatRange | IntRange | Choice | Fixed
 Range = Annotated[FloatRange | IntRange | Choice | Fixed, Field(discriminator="type")]
 
 
 class Space(Table):
-    """What is searched: one range per hyperparameter of the head."""
+    """What is searched: one range per hyperparameter, see `hyperparameters`; those left out have their defaults."""
 
     learning_rate: Range
     dense_units: Range
     dropout: Range
+    pooling: Range | None = None
+    dense_layers: Range | None = None
+    dense_units_2: Range | None = None
+    dense_units_3: Range | None = None
+    dropout_1: Range | None = None
+    dropout_2: Range | None = None
+    activation: Range | None = None
+    normalization: Range | None = None
+    label_smoothing: Range | None = None
+    class_weights: Range | None = None
+    batch_size: Range | None = None
+    optimizer: Range | None = None
+    weight_decay: Range | None = None
+    momentum: Range | None = None
+    schedule: Range | None = None
+    warmup_epochs: Range | None = None
+    ema_momentum: Range | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         for name, allowed in self.items():
+            one = HYPERPARAMETERS[name]
             for key, bound in _bounds(allowed):
-                if name == "learning_rate" and bound <= 0:
-                    raise wrong(name, *key, received=bound, expected="a learning rate greater than 0")
-                if name == "dense_units" and (bound < 0 or not isinstance(bound, int)):
-                    raise wrong(name, *key, received=bound, expected="a whole number of units, 0 for no dense layer")
-                if name == "dropout" and not 0 <= bound < 1:
-                    raise wrong(name, *key, received=bound, expected="a dropout rate from 0 to less than 1")
+                if not one.accepts(bound):
+                    raise wrong(name, *key, received=bound, expected=one.expected)
+            if one.kind is not float and isinstance(allowed, FloatRange):
+                raise wrong(name, "type", received="float", expected="'choice', 'fixed' or 'int'")
+            if one.parent and not self._can_be_active(name):
+                raise wrong(
+                    name, received=str(allowed), expected=f"nothing: no {one.parent} of this space makes use of it"
+                )
         return self
 
-    def items(self) -> tuple[tuple[str, FloatRange | IntRange | Choice | Fixed], ...]:
-        return tuple((name, getattr(self, name)) for name in HYPERPARAMETERS)
+    def items(self) -> tuple[tuple[str, AnyRange], ...]:
+        """What stands in the card, parents before what depends on them."""
+        found = ((name, getattr(self, name)) for name in HYPERPARAMETERS)
+        return tuple((name, allowed) for name, allowed in found if allowed is not None)
+
+    def get(self, name: str) -> AnyRange | None:
+        return getattr(self, name)
+
+    def _can_be_active(self, name: str) -> bool:
+        one = HYPERPARAMETERS[name]
+        parent = self.get(one.parent) if one.parent else None
+        if parent is None:
+            return is_active(name, {})
+        return self._can_be_active(one.parent) and any(one.active(bound) for _, bound in _bounds(parent))
 
 
 def _check_range(allowed: FloatRange | IntRange) -> None:
@@ -153,8 +184,8 @@ def _range_text(allowed: FloatRange | IntRange) -> str:
     return f"{allowed.min_value:g} to {allowed.max_value:g}{step} ({allowed.sampling})"
 
 
-def _bounds(allowed: FloatRange | IntRange | Choice | Fixed) -> tuple[tuple[tuple[str | int, ...], Number], ...]:
-    """Every number that a range names, with the key it stands at."""
+def _bounds(allowed: AnyRange) -> tuple[tuple[tuple[str | int, ...], Value], ...]:
+    """Every value that a range names, with the key it stands at."""
     if isinstance(allowed, Choice):
         return tuple((("values", place), value) for place, value in enumerate(allowed.values))
     if isinstance(allowed, Fixed):

@@ -54,5 +54,50 @@ def make_card(tuner: str | None = None, settings: str = "max_trials = 5", **chan
     return card.model_copy(update=changes) if changes else card
 
 
+def make_wide_text(num_trials: int = 12) -> str:
+    """A card that searches what may be named beside the usual three, conditional ones among them."""
+    text = make_card_text("bayesian", f"max_trials = {num_trials}\nnum_initial_points = {num_trials - 3}")
+    return text.replace("values = [0, 10]", "values = [0, 10, 50]") + WIDE
+
+
+WIDE = """
+[space.pooling]
+type = "choice"
+values = ["avg", "max", "both"]
+[space.dense_layers]
+type = "int"
+min_value = 1
+max_value = 2
+[space.dense_units_2]
+type = "choice"
+values = [10, 20]
+[space.activation]
+type = "choice"
+values = ["relu", "gelu", "tanh"]
+[space.label_smoothing]
+type = "float"
+min_value = 0.0
+max_value = 0.2
+step = 0.1
+[space.batch_size]
+type = "choice"
+values = [16, 32]
+[space.optimizer]
+type = "choice"
+values = ["adam", "adamw", "sgd"]
+[space.weight_decay]
+type = "float"
+min_value = 1e-4
+max_value = 1e-1
+sampling = "log"
+[space.schedule]
+type = "fixed"
+value = "cosine"
+[space.ema_momentum]
+type = "fixed"
+value = 0.5
+"""
+
+
 # What the tests of crashes, outages and broken files run, and compare with its unbroken twin.
 BAYESIAN = make_card_text("bayesian", "max_trials = 4\nnum_initial_points = 2")

@@ -8,9 +8,22 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from fashion_tuning.config import Card, Choice, Fixed, FloatRange, IntRange, Study, load_card, parse_card
+from fashion_tuning.config import (
+    Card,
+    Choice,
+    Configuration,
+    Fixed,
+    FloatRange,
+    IntRange,
+    Space,
+    Study,
+    load_card,
+    parse_card,
+)
 from fashion_tuning.errors import UsageError
+from fashion_tuning.hyperparameters import HYPERPARAMETERS, OPTIONAL, Value
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 MAIN = EXPERIMENTS / "xception_150.toml"
@@ -35,7 +48,7 @@ def test_every_shipped_card_loads_and_is_named_like_its_file(path: Path) -> None
 def test_the_default_space() -> None:
     space = load_card(MAIN).space
     assert space is not None
-    assert space.model_dump() == {
+    assert {name: allowed.model_dump() for name, allowed in space.items()} == {
         "learning_rate": {
             "type": "float",
             "min_value": 1e-4,
@@ -77,7 +90,7 @@ COURSE = [
 @pytest.mark.parametrize("name", ["xception_150.toml", "course.toml"])
 def test_the_courses_configurations_come_first_and_in_its_order(name: str) -> None:
     listed = load_card(EXPERIMENTS / name).configurations
-    assert [(*one.values.values(), one.published_val_accuracy) for one in listed] == COURSE
+    assert [(*one.named.values(), one.published_val_accuracy) for one in listed] == COURSE
 
 
 def test_the_courses_card_repeats_its_epochs() -> None:
@@ -87,7 +100,7 @@ def test_the_courses_card_repeats_its_epochs() -> None:
 # What is replaced in the main card, by what, and what the answer says of it: key, received, expected.
 WRONG = {
     "unknown key": ("batch_size = 32", "batch_sise = 32", "training.batch_sise", "32", "batch_size"),
-    "unknown table": ("[space.dropout]", "[space.momentum]", "space.momentum", '"max_value": 0.8', "learning_rate"),
+    "unknown table": ("[space.dropout]", "[space.dropuot]", "space.dropuot", '"max_value": 0.8', "learning_rate"),
     "missing key": ("\nseed = 1\n", "\n", "seed", "nothing", "a value"),
     "missing range": ("[space.dropout]", "[photos_]", "photos_", "max_value", "photos"),
     "text for a number": ("epochs = 10\n", 'epochs = "ten"\n', "training.epochs", '"ten"', "integer"),
@@ -406,13 +419,129 @@ def test_each_deciding_setting_has_a_digest_of_its_own(case: str) -> None:
 def test_the_tables_above_name_every_setting_that_a_card_has() -> None:
     """A setting that a card gets later has to be entered in one of the two tables."""
     before = _flat(load_card(MAIN).model_dump())
-    touched = {"model.backbone", "search.factor", "search.hyperband_iterations"}  # one value; of another tuner
+    touched = {f"configurations.{name}" for name in OPTIONAL}  # see below
+    touched |= {"model.backbone", "search.factor", "search.hyperband_iterations"}  # one value; of another tuner
     for change in (*UNIMPORTANT.values(), *IMPORTANT.values()):
         values = main_values()
         change(values)
         after = _flat(Card.model_validate(values).model_dump())
         touched |= {key for key, value in before.items() if after.get(key) != value}
     assert {key for key in before if not key.startswith("space.")} <= touched
+
+
+# --- hyperparameters beside the three that every card names ---
+
+# One legal value of each, with what makes it active.
+OTHERS: dict[str, dict[str, Value]] = {
+    "pooling": {"pooling": "both"},
+    "dense_layers": {"dense_layers": 2},
+    "dense_units_2": {"dense_layers": 2, "dense_units_2": 50},
+    "dense_units_3": {"dense_layers": 3, "dense_units_3": 50},
+    "dropout_1": {"dense_layers": 2, "dropout_1": 0.1},
+    "dropout_2": {"dense_layers": 3, "dropout_2": 0.1},
+    "activation": {"activation": "gelu"},
+    "normalization": {"normalization": "batch"},
+    "label_smoothing": {"label_smoothing": 0.1},
+    "class_weights": {"class_weights": "balanced"},
+    "batch_size": {"batch_size": 64},
+    "optimizer": {"optimizer": "sgd"},
+    "weight_decay": {"optimizer": "adamw", "weight_decay": 0.01},
+    "momentum": {"optimizer": "sgd", "momentum": 0.5},
+    "schedule": {"schedule": "plateau"},
+    "warmup_epochs": {"schedule": "cosine", "warmup_epochs": 1},
+    "ema_momentum": {"ema_momentum": 0.99},
+}
+
+
+def listed(values: dict[str, Value], *, dense_units: int = 100) -> dict[str, Any]:
+    """A card of one configuration."""
+    card = main_values()
+    del card["search"], card["space"]
+    first = {"learning_rate": 0.001, "dense_units": dense_units, "dropout": 0.2}
+    return {**card, "configurations": ({**first, **values},)}
+
+
+def test_every_hyperparameter_may_stand_in_a_space_and_in_a_configuration() -> None:
+    assert tuple(Space.model_fields) == tuple(HYPERPARAMETERS)
+    assert tuple(Configuration.model_fields)[: len(HYPERPARAMETERS)] == tuple(HYPERPARAMETERS)
+    assert set(OTHERS) == set(OPTIONAL)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_each_of_them_changes_the_digest_and_is_trained_with(name: str) -> None:
+    values = OTHERS[name]
+    card = Card.model_validate(listed(values))
+    assert card.values_of(card.configurations[0]).items() >= values.items()
+    without = {key: value for key, value in values.items() if key != name}
+    assert digest(listed(values)) != digest(listed(without))
+
+
+@pytest.mark.parametrize("name", [name for name, one in HYPERPARAMETERS.items() if one.parent])
+def test_what_has_no_effect_is_refused(name: str) -> None:
+    one = HYPERPARAMETERS[name]
+    alone = {name: OTHERS[name][name]}
+    with pytest.raises(ValidationError, match="no effect beside"):
+        Card.model_validate(listed(alone, dense_units=0))
+    card = main_values()
+    card["configurations"] = ()
+    card["space"][name] = {"type": "fixed", "value": OTHERS[name][name]}
+    if one.parent != "dense_units":
+        with pytest.raises(ValidationError, match=f"no {one.parent} of this space"):
+            Card.model_validate(card)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("pooling", "mean"), ("dense_layers", 4), ("dense_units_2", 0), ("activation", "swish"), ("optimizer", "lion"),
+        ("label_smoothing", 1.0), ("batch_size", 0), ("ema_momentum", -0.1), ("schedule", "step"), ("momentum", 1.0),
+    ],
+)  # fmt: skip
+def test_values_that_are_none(name: str, value: Value) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Card.model_validate(listed({**OTHERS[name], name: value}))
+    assert HYPERPARAMETERS[name].expected in str(caught.value)
+
+
+def test_a_configuration_has_what_the_space_fixes_and_the_default_of_what_it_searches() -> None:
+    card = main_values()
+    card["space"] |= {
+        "optimizer": {"type": "fixed", "value": "adamw"},
+        "weight_decay": {"type": "float", "min_value": 1e-4, "max_value": 0.1, "sampling": "log"},
+        "activation": {"type": "choice", "values": ("relu", "gelu")},
+        "label_smoothing": {"type": "choice", "values": (0.0, 0.1)},
+    }
+    read = Card.model_validate(card)
+    linear, dense = (read.values_of(one) for one in (read.configurations[0], read.configurations[3]))
+    assert linear == {
+        "learning_rate": 0.01, "dense_units": 0, "dropout": 0.0, "label_smoothing": 0.0, "optimizer": "adamw",
+        "weight_decay": 0.004,
+    }  # fmt: skip
+    assert dense["activation"] == "relu"
+
+
+def test_a_default_outside_the_space_has_to_be_said() -> None:
+    card = main_values()
+    card["space"]["activation"] = {"type": "choice", "values": ("gelu", "tanh")}
+    with pytest.raises(ValidationError, match="a value inside the space: one of gelu, tanh"):
+        Card.model_validate(card)
+    card["space"]["activation"] = {"type": "choice", "values": ("relu", "tanh")}
+    card["space"]["dense_layers"] = {"type": "fixed", "value": 2}
+    card["space"]["dense_units_2"] = {"type": "choice", "values": (10, 100)}
+    with pytest.raises(ValidationError, match="a value, since the space has it"):
+        Card.model_validate(card)
+
+
+def test_a_configuration_names_nothing_beside_the_space() -> None:
+    card = main_values()
+    card["configurations"][0]["optimizer"] = "sgd"
+    with pytest.raises(ValidationError, match=r"space\.optimizer"):
+        Card.model_validate(card)
+
+
+def test_studies_on_record_keep_their_digest() -> None:
+    """Settings that came later must leave the digest of a card that does not use them."""
+    assert digest(main_values(), manifest="m") == "aa779d2f281bce63"
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

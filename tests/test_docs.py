@@ -11,6 +11,7 @@ from command_line import PROJECT, commands, groups, run
 import fashion_tuning
 from fashion_tuning.cli import app
 from fashion_tuning.config import parse_card
+from fashion_tuning.hyperparameters import HYPERPARAMETERS, OPTIONAL, shown
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (PROJECT / "ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -131,8 +132,9 @@ def test_a_command_of_the_readme_runs(line: str, tmp_path: Path) -> None:
 
 
 def test_the_readmes_card_is_a_card() -> None:
-    (card,) = blocks("toml")
+    card, more = blocks("toml")
     assert parse_card(card, name="README.md").name == "xception-150"
+    assert parse_card(card + more, name="README.md").names("weight_decay")
 
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.name)
@@ -186,3 +188,19 @@ def test_every_picture_of_the_readme_is_there() -> None:
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
     assert pictures
     assert [path for path in pictures if not (PROJECT / path).is_file()] == []
+
+
+def test_the_readme_names_every_hyperparameter_with_its_words_and_default() -> None:
+    table = README[README.index("| hyperparameter |") :].partition("\n\n")[0]
+    rows = {}
+    for line in table.splitlines()[2:]:
+        names, values, default, _ = (cell.strip() for cell in line.strip("|").split("|"))
+        for name in re.findall(r"`(\w+)`", names):
+            rows[name] = (values, default.strip("`"))
+    assert set(rows) == set(OPTIONAL)
+    for name, (values, default) in rows.items():
+        one = HYPERPARAMETERS[name]
+        if one.kind is str:
+            assert re.findall(r"`(\w+)`", values) == one.expected.removeprefix("one of ").split(", ")
+        if one.default is not None:
+            assert default == shown(one.default)

@@ -34,7 +34,7 @@ ROOMS: list[set[str]] = [
     {"data", "tracking"},
     {"config"},
     {"space"},
-    {"table"},
+    {"table", "hyperparameters"},
     {"files"},
     {"seeds", "wording", "quiet", "fail_points", "errors", "options"},
 ]

@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from fashion_tuning.config import Card, Number
+from fashion_tuning.config import Card
+from fashion_tuning.hyperparameters import Value
 from fashion_tuning.study.final_queue import COURSE
 from fashion_tuning.study.inputs import StudyInputs
 from fashion_tuning.study.leaderboard import leaderboard
@@ -35,12 +36,12 @@ class Job:
     chosen_from: tuple[int, ...]
 
     @property
-    def planned(self) -> list[Mapping[str, Number]]:
+    def planned(self) -> list[Mapping[str, Value]]:
         """The values of all trials; of the learning rates, whose head is not known yet, the largest it can be."""
         candidates = [record.values for record in self.sources]
         largest = max(
             (record.values for record in self.sources if record.trial in self.chosen_from),
-            key=lambda values: values["dense_units"],
+            key=lambda values: float(values["dense_units"]),
         )
         return [*candidates, COURSE, *[largest] * len(self.card.final.learning_rate_factors)]
 
@@ -78,7 +79,7 @@ def make_job(inputs: StudyInputs, store: Store, study: StudyRecord | None, *, to
     card = inputs.card
     final = replace(inputs, card=card.at_final_size())
     if study is None:
-        values = card.configurations[0].values
+        values = card.values_of(card.configurations[0])
         only = TrialRecord("", 1, 1, 1, None, "FINISHED", values, {}, card.final.epochs, listed=True)
         return Job(card, final, None, (only,), (1,))
     board = leaderboard(store, study, rule=card.final.choose)

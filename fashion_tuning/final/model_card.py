@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fashion_tuning.final.outcome import Outcome
+from fashion_tuning.hyperparameters import all_values
 from fashion_tuning.study.inputs import StudyInputs
 
 _SHAPES = {
@@ -17,7 +18,6 @@ def model_card(outcome: Outcome, inputs: StudyInputs) -> str:
     winner, dataset, images = outcome.winner, inputs.dataset, inputs.card.images
     counts = dataset.manifest.counts()
     num = {split: sum(labels.values()) for split, labels in counts.items()}
-    values = ", ".join(f"{name} {value:g}" for name, value in winner.values.items())
     metrics = winner.metrics
     lines = [
         "Suggests the category of a garment from its photo: " + ", ".join(dataset.manifest.classes) + ".",
@@ -29,7 +29,7 @@ def model_card(outcome: Outcome, inputs: StudyInputs) -> str:
         f" ({images.interpolation})",
         "",
         "### Training",
-        f"- Xception with ImageNet weights `{inputs.weights.digest}`, frozen; a head with {values}",
+        f"- Xception with ImageNet weights `{inputs.weights.digest}`, frozen; a head with {all_values(winner.values)}",
         f"- seed 1 of {winner.parameters['seeds']}, epoch {metrics['best_epoch']:.0f}, where the mean validation"
         " accuracy over the seeds was highest: fixed beforehand, not the luckiest seed",
         f"- final run `{outcome.final.run_id}`, trial `{winner.run_id}`, study `{outcome.final.study}`",

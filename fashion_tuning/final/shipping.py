@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 
 from fashion_tuning.errors import ParityError
@@ -10,6 +9,7 @@ from fashion_tuning.evaluate import best_heads
 from fashion_tuning.files import scratch_folder
 from fashion_tuning.final.job import Job
 from fashion_tuning.final.reduced import compare, require_agreement
+from fashion_tuning.hyperparameters import all_values
 from fashion_tuning.model.features import FeatureRef, compute_features, feature_ref
 from fashion_tuning.model.shipped import ModelCard
 from fashion_tuning.model.whole import Parity, ship
@@ -56,7 +56,7 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
             folder / "packed",
             name=registry.model_name(drawn=inputs.dataset.kind == "drawn"),
             tags=_version_tags(job, run, winner),
-            description=f"{inputs.card.images.image_size} px, {_values(winner.values)}",
+            description=f"{inputs.card.images.image_size} px, {all_values(winner.values)}",
         )
     return version, parity
 
@@ -81,7 +81,3 @@ def _version_tags(job: Job, run: FinalRun, winner: TrialRecord) -> dict[str, str
         "best_val_accuracy_se": f"{winner.metrics['best_val_accuracy_se']:.4f}",
     }
     return tags | ({"fashion.study_run": job.study.run_id} if job.study else {})
-
-
-def _values(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in values.items())

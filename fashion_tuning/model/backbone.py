@@ -14,19 +14,24 @@ if TYPE_CHECKING:
 
 # Names in the feature key: they change whenever what they stand for does.
 PREPROCESSING: Final = "tf"  # Keras's name for x / 127.5 - 1
-CUT: Final = "avg_pool"
-FEATURE_SIZE: Final = 2048
+AVERAGE: Final = "avg_pool"
+AVERAGE_AND_MAXIMUM: Final = "avg_pool+max_pool"
+FEATURE_SIZES: Final = {AVERAGE: 2048, AVERAGE_AND_MAXIMUM: 4096}
 
 
-def build_prefix(weights: Weights, *, image_size: int, precision: str = "float32") -> keras.Model:
-    """Builds the frozen prefix; its layer "xception" is the base, average pooling included.
+def build_prefix(
+    weights: Weights, *, image_size: int, precision: str = "float32", cut: str = AVERAGE, dtype: str | None = None
+) -> keras.Model:
+    """Builds the frozen prefix; its layer "xception" is the base, pooling included.
 
-    Takes (batch, image_size, image_size, 3), RGB in 0..255, integers or floats; gives (batch, FEATURE_SIZE) float32.
-    Nothing in it is trainable, and batch normalization uses the stored statistics.
+    Takes (batch, image_size, image_size, 3), RGB in 0..255, integers or floats; gives (batch, FEATURE_SIZES[cut])
+    float32, averages over the image before maxima. Nothing in it is trainable, and batch normalization uses the
+    stored statistics.
 
     Args:
       image_size: Pixels, at least 71.
       precision: "float32", or "bfloat16": products in that, weights and sums in float32.
+      dtype: Of the pixels, where it is part of the model.
 
     Raises:
       WeightsError: the weights' file can't be loaded.
@@ -34,10 +39,12 @@ def build_prefix(weights: Weights, *, image_size: int, precision: str = "float32
     import keras
 
     shape = (image_size, image_size, 3)
-    exact = precision == "float32"
-    with _policy("float32" if exact else f"mixed_{precision}"):
+    with _policy("float32" if precision == "float32" else f"mixed_{precision}"):
         base = keras.applications.Xception(
-            include_top=False, weights=None, input_shape=shape, pooling="avg" if exact else None
+            include_top=False,
+            weights=None,
+            input_shape=shape,
+            pooling="avg" if (precision, cut) == ("float32", AVERAGE) else None,
         )
     try:
         base.load_weights(weights.path)
@@ -47,13 +54,16 @@ def build_prefix(weights: Weights, *, image_size: int, precision: str = "float32
             expected="the weights of Xception without its top",
             action="start again: a damaged file is found and fetched anew",
         ) from error
+    if len(base.output_shape) == 4:  # a mean of rounded values is better than a rounded mean
+        pooled = [keras.layers.GlobalAveragePooling2D(dtype="float32")(base.output)]
+        if cut == AVERAGE_AND_MAXIMUM:
+            pooled.append(keras.layers.GlobalMaxPooling2D(dtype="float32")(base.output))
+        outputs = keras.layers.Concatenate(dtype="float32")(pooled) if len(pooled) > 1 else pooled[0]
+        base = keras.Model(base.input, outputs, name="xception")
     base.trainable = False
-    images = keras.Input(shape)
-    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
-    features = base(scaled, training=False)
-    if not exact:  # a mean of rounded values is better than a rounded mean
-        features = keras.layers.GlobalAveragePooling2D(dtype="float32")(features)
-    return keras.Model(images, features, name="prefix")
+    images = keras.Input(shape, dtype=dtype, name="images")
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name="scaling")(images)
+    return keras.Model(images, base(scaled, training=False), name="prefix")
 
 
 @contextmanager

@@ -6,11 +6,14 @@ against `train_on_batch` of the whole network in tests/model/test_parity.py).
 """
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from fashion_tuning.hyperparameters import Value, setting
 
 
 def prepare() -> None:
@@ -65,29 +68,36 @@ class HeadTrainer:
 
     Args:
       heads: Keras models (batch, features) -> logits (batch, classes), built and unshared.
-      learning_rate: Adam's step size.
+      values: Of the optimizer and the loss, see `hyperparameters`.
       features: (images, features) float32.
       labels: (images,) int class indices.
       batch_size: Images per step; the last step of an epoch takes what is left.
+      epochs: How many a schedule is laid out for.
     """
 
     def __init__(
         self,
         heads: Sequence[keras.Model],
         *,
-        learning_rate: float,
+        values: Mapping[str, Value],
         features: np.ndarray,
         labels: np.ndarray,
         batch_size: int,
+        epochs: int,
     ) -> None:
         self.heads = tuple(heads)
         self._features = tf.constant(features, tf.float32)
         self._labels = tf.constant(labels, tf.int32)
         self._batch_size = batch_size
         self._variables = [variable for head in self.heads for variable in head.trainable_variables]
-        # One optimizer for all heads: Adam is elementwise, so none feels another.
-        self._optimizer = FusedAdam(learning_rate)
+        # One optimizer for all heads: each of them is elementwise, so none feels another.
+        self._optimizer = make_optimizer(values, steps_per_epoch=-(-len(labels) // batch_size), epochs=epochs)
         self._optimizer.build(self._variables)
+        self._smoothing = float(setting("label_smoothing", values))
+        self._class_weights: np.ndarray | None = None
+        if setting("class_weights", values) == "balanced":
+            counts = np.bincount(labels, minlength=self.heads[0].output_shape[-1])
+            self._class_weights = (len(labels) / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
         self._epoch = tf.function(
             self._run_steps, input_signature=[tf.TensorSpec((len(self.heads), len(labels)), tf.int32)]
         )
@@ -103,7 +113,7 @@ class HeadTrainer:
 
         Returns:
           Mean loss and mean accuracy of each seed over the epoch, (seeds,) float64 each, as
-          training saw them: with dropout, before each step's update.
+          training saw them: with dropout, smoothed labels and class weights, before each step's update.
         """
         loss, correct = self._epoch(tf.constant(order, tf.int32))
         num_images = order.shape[1]
@@ -112,6 +122,24 @@ class HeadTrainer:
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Logits of every head, (seeds, images, classes) float32."""
         return self._forward(tf.constant(features, tf.float32)).numpy()
+
+    def lower_learning_rate(self, factor: float) -> None:
+        """Multiplies the learning rate of all later steps; not for one that has a schedule of its own."""
+        self._optimizer.learning_rate = float(self._optimizer.learning_rate) * factor
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """While the block lasts, the heads have the moving averages of their weights, where the optimizer keeps any."""
+        if not self._optimizer.use_ema:
+            yield
+            return
+        weights = [np.array(variable) for variable in self._variables]
+        self._optimizer.finalize_variable_values(self._variables)
+        try:
+            yield
+        finally:
+            for variable, value in zip(self._variables, weights, strict=True):
+                variable.assign(value)
 
     def _logits(self, features):
         return tf.stack([head(features, training=False) for head in self.heads])
@@ -138,12 +166,49 @@ class HeadTrainer:
             for head, rows in zip(self.heads, tf.unstack(batch, num=len(self.heads)), strict=True):
                 labels = tf.gather(self._labels, rows)
                 logits = head(tf.gather(self._features, rows), training=True)
-                losses.append(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+                losses.append(self._loss(labels, logits))
                 hits.append(tf.reduce_sum(tf.cast(tf.argmax(logits, 1, tf.int32) == labels, tf.float32)))
             total = tf.add_n([tf.reduce_mean(loss) for loss in losses])
         gradients = tape.gradient(total, [_tensor(variable) for variable in self._variables])
         self._optimizer.apply(gradients, self._variables)
         return tf.stack([tf.reduce_sum(loss) for loss in losses]), tf.stack(hits)
+
+    def _loss(self, labels, logits):
+        """(batch,) cross-entropy with smoothed labels (Szegedy et al. 2016, arXiv:1512.00567), weighted by class."""
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        if self._smoothing:
+            uniform = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=1)
+            loss = (1 - self._smoothing) * loss + self._smoothing * uniform
+        if self._class_weights is not None:
+            loss *= tf.gather(tf.constant(self._class_weights), labels)
+        return loss
+
+
+def make_optimizer(values: Mapping[str, Value], *, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
+    """Keras's optimizer of that name, with schedule, weight decay and moving averages as the values say."""
+    momentum = float(setting("ema_momentum", values))
+    averages = {"use_ema": True, "ema_momentum": momentum} if momentum else {}
+    rate = _learning_rate(values, steps_per_epoch=steps_per_epoch, epochs=epochs)
+    name = setting("optimizer", values)
+    if name == "sgd":
+        return keras.optimizers.SGD(rate, momentum=float(setting("momentum", values)), **averages)
+    if name == "adamw":  # Loshchilov and Hutter (2019), arXiv:1711.05101; Keras's AdamW is its Adam with a decay
+        return FusedAdam(rate, weight_decay=float(setting("weight_decay", values)), **averages)
+    return FusedAdam(rate, **averages)
+
+
+def _learning_rate(
+    values: Mapping[str, Value], *, steps_per_epoch: int, epochs: int
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    rate = float(values["learning_rate"])
+    if setting("schedule", values) != "cosine":
+        return rate
+    # Linear warm-up, then half a cosine to 0 (Loshchilov and Hutter 2017, arXiv:1608.03983).
+    warm = min(int(setting("warmup_epochs", values)), epochs) * steps_per_epoch
+    rest = max(1, epochs * steps_per_epoch - warm)
+    if not warm:
+        return keras.optimizers.schedules.CosineDecay(rate, rest)
+    return keras.optimizers.schedules.CosineDecay(0.0, rest, warmup_target=rate, warmup_steps=warm)
 
 
 def _tensor(variable):

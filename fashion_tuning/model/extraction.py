@@ -27,14 +27,14 @@ class Extractor:
     Args:
       weights: The backbone's weights.
       sizing: How photos become the network's input.
-      engine, precision: What computes them, see model/prefix.py.
+      engine, precision, cut: What computes which features, see model/prefix.py.
 
     Raises:
       UsageError: This machine does not have that engine or precision.
     """
 
-    def __init__(self, weights: Weights, sizing: Sizing, *, engine: str, precision: str) -> None:
-        self._prefix = load_prefix(weights, image_size=sizing.image_size, engine=engine, precision=precision)
+    def __init__(self, weights: Weights, sizing: Sizing, *, engine: str, precision: str, cut: str) -> None:
+        self._prefix = load_prefix(weights, image_size=sizing.image_size, engine=engine, precision=precision, cut=cut)
         self._sizing = sizing
 
     def features(self, photos: Sequence[tuple[Path, str]]) -> Iterator[np.ndarray]:

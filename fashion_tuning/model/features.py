@@ -26,7 +26,7 @@ from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.errors import DataError, DiskError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import disk_errors, write_text
-from fashion_tuning.model.backbone import CUT, FEATURE_SIZE, PREPROCESSING
+from fashion_tuning.model.backbone import AVERAGE, AVERAGE_AND_MAXIMUM, FEATURE_SIZES, PREPROCESSING
 from fashion_tuning.model.shards import ShardedArray
 from fashion_tuning.model.weights import Weights
 
@@ -50,6 +50,10 @@ class FeatureKey:
 
     def parts(self) -> dict[str, str]:
         return {name: str(value) for name, value in asdict(self).items()}
+
+    @property
+    def num_features(self) -> int:
+        return FEATURE_SIZES[self.cut]
 
     @property
     def sizing(self) -> Sizing:
@@ -108,7 +112,7 @@ def feature_key(card: Card, *, manifest: Manifest, weights: Weights) -> FeatureK
         preprocessing=PREPROCESSING,
         backbone=card.model.backbone,
         weights=weights.digest,
-        cut=CUT,
+        cut=AVERAGE_AND_MAXIMUM if card.names("pooling") else AVERAGE,
         engine=_keras() if card.model.engine == "keras" else card.model.engine,
         precision=card.model.precision,
     )
@@ -125,7 +129,7 @@ def feature_ref(key: FeatureKey, split: str, *, manifest: Manifest, cache_dir: P
         split=split,
         photos=tuple((photo.path, photo.sha256, photo.label) for photo in manifest.select(split)),
         classes=manifest.classes,
-        num_features=FEATURE_SIZE,
+        num_features=key.num_features,
     )
 
 
@@ -212,7 +216,7 @@ def _compute_missing(ref: FeatureRef, key: FeatureKey, root: Path, weights: Weig
 
     _write_key(ref, key)
     ref.array.allocate()
-    extractor = Extractor(weights, key.sizing, engine=key.engine, precision=key.precision)
+    extractor = Extractor(weights, key.sizing, engine=key.engine, precision=key.precision, cut=key.cut)
     wanted = [ref.photos[row] for shard in missing for row in ref.rows(shard)]
     batches = extractor.features([(root / path, sha256) for path, sha256, _ in wanted])
     for shard in missing:

@@ -7,34 +7,35 @@ from collections.abc import Callable
 import numpy as np
 
 from fashion_tuning.files import scratch_folder
-from fashion_tuning.model.backbone import build_prefix
+from fashion_tuning.model.backbone import AVERAGE, build_prefix
 from fashion_tuning.model.weights import Weights
 
 Prefix = Callable[[np.ndarray], np.ndarray]
 
 
-def load_prefix(weights: Weights, *, image_size: int, engine: str, precision: str) -> Prefix:
+def load_prefix(weights: Weights, *, image_size: int, engine: str, precision: str, cut: str = AVERAGE) -> Prefix:
     """A function of (batch, image_size, image_size, 3) uint8 RGB -> (batch, features) float32.
 
     Args:
       engine: "openvino", or "keras-" and its backend.
       precision: "float32" or "bfloat16".
+      cut: Where the prefix ends, see model/backbone.py.
 
     Raises:
       UsageError: OpenVINO is not installed, or can't compute in that precision on this processor.
       WeightsError: The weights' file can't be loaded.
     """
     if engine == "openvino":
-        return _openvino(weights, image_size=image_size, precision=precision)
-    prefix = build_prefix(weights, image_size=image_size, precision=precision)
+        return _openvino(weights, image_size=image_size, precision=precision, cut=cut)
+    prefix = build_prefix(weights, image_size=image_size, precision=precision, cut=cut)
     return lambda pixels: np.asarray(prefix.predict_on_batch(pixels), np.float32)
 
 
-def _openvino(weights: Weights, *, image_size: int, precision: str) -> Prefix:
+def _openvino(weights: Weights, *, image_size: int, precision: str, cut: str) -> Prefix:
     from fashion_tuning.model.exporting import export_model, load_openvino
 
     with scratch_folder() as folder:
         path = folder / "prefix.xml"
-        export_model(build_prefix(weights, image_size=image_size), "openvino", path)
+        export_model(build_prefix(weights, image_size=image_size, cut=cut), "openvino", path)
         run = load_openvino(path, precision={"float32": "f32", "bfloat16": "bf16"}[precision])
     return lambda pixels: np.array(run(pixels.astype(np.float32)), np.float32)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_tuning.files import SCRATCH, disk_errors
+from fashion_tuning.hyperparameters import Value, setting
 from fashion_tuning.model.features import FeatureRef, load_features
 from fashion_tuning.model.head import build_head
 from fashion_tuning.seeds import derive_seed
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import keras
 
 TRAINING_VERSION = 1  # counts up when the same card would train differently
+# schedule = "plateau": after this many epochs without a better mean validation accuracy, the learning rate times this.
+PLATEAU_EPOCHS = 2
+PLATEAU_FACTOR = 0.5
 
 
 class DivergedError(Exception):
@@ -33,15 +37,15 @@ class TrialSettings:
     """Everything a trial's result depends on, apart from the photos.
 
     Args:
-      values: learning_rate, dense_units, dropout.
+      values: See `hyperparameters`.
       epochs: At most this many.
       num_seeds: Repetitions, trained together.
       study_seed: The card's seed.
-      batch_size: Images per step.
+      batch_size: Images per step, where `values` do not say.
       patience: Stop after this many epochs without a better mean validation accuracy.
     """
 
-    values: Mapping[str, int | float]
+    values: Mapping[str, Value]
     epochs: int
     num_seeds: int
     study_seed: int
@@ -74,7 +78,8 @@ def train_trial(
 
     Writes checkpoints seed_K/epoch_NN.keras below `scratch` whenever the mean curve or that
     seed's own curve of validation accuracy improves; they hold the head alone (features in,
-    logits out) and load with Keras's safe_mode.
+    logits out) and load with Keras's safe_mode. With ema_momentum, validation and checkpoints
+    are of the averaged weights.
 
     Raises:
       DivergedError: A loss or a logit is not finite; nothing of that epoch is yielded.
@@ -101,29 +106,32 @@ def train_trial(
     ]
     trainer = HeadTrainer(
         heads,
-        learning_rate=float(settings.values["learning_rate"]),
+        values=settings.values,
         features=features,
         labels=labels,
-        batch_size=settings.batch_size,
+        batch_size=int(settings.values.get("batch_size", settings.batch_size)),
+        epochs=settings.epochs,
     )
-    best_mean, best_mean_epoch = -1.0, 0
+    best_mean, best_mean_epoch, lowered = -1.0, 0, 0
+    plateau = setting("schedule", settings.values) == "plateau"
     best = np.full(len(heads), -1.0)
     for epoch in range(1, settings.epochs + 1):
         started = time.perf_counter()
         order = epoch_order(len(labels), study_seed=settings.study_seed, num_seeds=settings.num_seeds, epoch=epoch)
         loss, accuracy = trainer.run_epoch(order)
         trained = time.perf_counter()
-        logits = trainer.predict(val_features)
-        probabilities, val_loss = _score(logits, val_labels)
-        _require_finite(epoch, {"loss": loss, "largest logit": np.abs(logits).max((1, 2)), "val_loss": val_loss})
-        val_accuracy = (probabilities.argmax(-1) == val_labels).mean(-1)
-        validated = time.perf_counter()
-        mean_improved = val_accuracy.mean() > best_mean
-        checkpoints = {
-            seed: _save(head, scratch / f"seed_{seed}" / f"epoch_{epoch:02d}.keras")
-            for seed, head, improved in zip(seeds, heads, val_accuracy > best, strict=True)
-            if improved or mean_improved
-        }
+        with trainer.averaged():
+            logits = trainer.predict(val_features)
+            probabilities, val_loss = _score(logits, val_labels)
+            _require_finite(epoch, {"loss": loss, "largest logit": np.abs(logits).max((1, 2)), "val_loss": val_loss})
+            val_accuracy = (probabilities.argmax(-1) == val_labels).mean(-1)
+            validated = time.perf_counter()
+            mean_improved = val_accuracy.mean() > best_mean
+            checkpoints = {
+                seed: _save(head, scratch / f"seed_{seed}" / f"epoch_{epoch:02d}.keras")
+                for seed, head, improved in zip(seeds, heads, val_accuracy > best, strict=True)
+                if improved or mean_improved
+            }
         best = np.maximum(best, val_accuracy)
         yield EpochResult(
             epoch=epoch,
@@ -143,6 +151,9 @@ def train_trial(
             best_mean, best_mean_epoch = val_accuracy.mean(), epoch
         elif settings.patience and epoch - best_mean_epoch >= settings.patience:
             return
+        if plateau and epoch - max(best_mean_epoch, lowered) >= PLATEAU_EPOCHS:
+            trainer.lower_learning_rate(PLATEAU_FACTOR)
+            lowered = epoch
 
 
 def epoch_order(num_images: int, *, study_seed: int, num_seeds: int, epoch: int) -> np.ndarray:

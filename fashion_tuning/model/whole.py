@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_tuning.files import SCRATCH, disk_errors
-from fashion_tuning.model.backbone import build_prefix
+from fashion_tuning.model.backbone import FEATURE_SIZES, build_prefix
 from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict
 from fashion_tuning.model.extraction import pixel_batches
 from fashion_tuning.model.features import FeatureRef, load_features
@@ -76,13 +76,11 @@ def compose(weights: Weights, head: Path, card: ModelCard) -> keras.Model:
         trained = keras.saving.load_model(head, safe_mode=True, compile=False)
     except Exception as error:  # zipfile, h5py, json and Keras each meet damage in their own way
         raise BrokenCheckpointError(f"{head}: {error}") from error
-    prefix = build_prefix(weights, image_size=card.image_size)
-    images = keras.Input((card.image_size, card.image_size, 3), dtype="uint8", name="images")
-    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name="scaling")(images)
-    features = prefix.get_layer("xception")(scaled, training=False)
-    logits = trained(features, training=False)
+    cut = next(name for name, size in FEATURE_SIZES.items() if size == trained.input_shape[-1])
+    prefix = build_prefix(weights, image_size=card.image_size, cut=cut, dtype="uint8")
+    logits = trained(prefix.output, training=False)
     probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
-    return keras.Model(images, probabilities, name="fashion_classifier")
+    return keras.Model(prefix.input, probabilities, name="fashion_classifier")
 
 
 def save(model: keras.Model, card: ModelCard, target: Path) -> None:

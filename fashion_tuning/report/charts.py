@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCORE = "validation accuracy"
+_ACROSS = 3
+_ABSENT = -0.12
 
 
 def draw_history(trials: Sequence[Trial], failures: Sequence[Failure]) -> Figure:
@@ -71,10 +74,10 @@ def draw_parallel(trials: Sequence[Trial], axes_of: Sequence[Axis]) -> Figure:
     low, high = min(scores), max(scores)
     score_axis = Axis("score", low, high if high > low else low + 0.01)
     columns = [*axes_of, score_axis]
-    with drawing(height=3.8) as figure:
+    with drawing(width=max(7.0, 1.1 * len(columns)), height=3.8) as figure:
         axes = figure.subplots()
         for trial in sorted(trials, key=lambda one: one.score):
-            heights = [axis.position(trial.values[axis.name]) for axis in axes_of]
+            heights = [_place(axis, trial) for axis in axes_of]
             share = score_axis.position(trial.score)
             axes.plot(
                 range(len(columns)),
@@ -87,40 +90,58 @@ def draw_parallel(trials: Sequence[Trial], axes_of: Sequence[Axis]) -> Figure:
             axes.axvline(place, color=GREY, lw=0.8)
             for height, text in axis.ticks():
                 axes.annotate(text, (place, height), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7)
-        axes.set_xticks(range(len(columns)), [*(axis.label for axis in axes_of), SCORE])
+            if axis is not score_axis and any(axis.name not in trial.values for trial in trials):
+                axes.annotate(
+                    "none", (place, _ABSENT), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7
+                )
+        labels = [textwrap.fill(text, 14) for text in (*(axis.label for axis in axes_of), SCORE)]
+        axes.set_xticks(range(len(columns)), labels)
         axes.set(xlim=(-0.1, len(columns) - 0.7), yticks=[])
         axes.spines[["left", "bottom"]].set_visible(False)
     return figure
 
 
 def draw_slices(trials: Sequence[Trial], axes_of: Sequence[Axis]) -> Figure:
-    """Score against each hyperparameter by itself."""
-    with drawing(height=3.0) as figure:
-        panels: Any = figure.subplots(1, len(axes_of), sharey=True, squeeze=False)[0]
-        for panel, axis in zip(panels, axes_of, strict=True):
-            _scores(panel, trials, [axis.position(trial.values[axis.name]) for trial in trials])
+    """Score against each hyperparameter by itself; trials in which it is not active are left out."""
+    rows, columns = _grid(len(axes_of))
+    with drawing(height=0.4 + 2.6 * rows) as figure:
+        panels: Any = figure.subplots(rows, columns, sharey=True, squeeze=False)
+        for panel, axis in zip(panels.flat, axes_of, strict=False):
+            having = [trial for trial in trials if axis.name in trial.values]
+            _scores(panel, having, [axis.position(trial.values[axis.name]) for trial in having])
             _lay_out(panel, axis, along="x")
             panel.set_xlabel(axis.label)
-        panels[0].set_ylabel(SCORE)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        for panel in panels.flat[len(axes_of) :]:
+            panel.set_visible(False)
+        for panel in panels[:, 0]:
+            panel.set_ylabel(SCORE)
+        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return figure
 
 
 def draw_contours(trials: Sequence[Trial], axes_of: Sequence[Axis]) -> Figure:
     """Score over each pair of hyperparameters, interpolated linearly between trials where they span a plane."""
     pairs = list(combinations(axes_of, 2))
-    scores = np.array([trial.score for trial in trials])
-    with drawing(height=3.2) as figure:
-        panels: Any = figure.subplots(1, len(pairs), squeeze=False)[0]
-        for panel, (across, up) in zip(panels, pairs, strict=True):
-            x = np.array([across.position(trial.values[across.name]) for trial in trials])
-            y = np.array([up.position(trial.values[up.name]) for trial in trials])
-            _fill(panel, x, y, scores)
-            dots = panel.scatter(x, y, c=scores, cmap=SCORES, edgecolors=GREY, s=28, zorder=3)
+    rows, columns = _grid(len(pairs))
+    every = [trial.score for trial in trials]
+    with drawing(height=0.4 + 2.8 * rows) as figure:
+        panels: Any = figure.subplots(rows, columns, squeeze=False)
+        for panel, (across, up) in zip(panels.flat, pairs, strict=False):
+            having = [trial for trial in trials if across.name in trial.values and up.name in trial.values]
+            scores = np.array([trial.score for trial in having])
+            x = np.array([across.position(trial.values[across.name]) for trial in having])
+            y = np.array([up.position(trial.values[up.name]) for trial in having])
+            if across.has_order and up.has_order:
+                _fill(panel, x, y, scores)
+            dots = panel.scatter(
+                x, y, c=scores, vmin=min(every), vmax=max(every), cmap=SCORES, edgecolors=GREY, s=28, zorder=3
+            )
             _lay_out(panel, across, along="x")
             _lay_out(panel, up, along="y")
             panel.set(xlabel=across.label, ylabel=up.label)
-        figure.colorbar(dots, ax=list(panels), label=SCORE)
+        for panel in panels.flat[len(pairs) :]:
+            panel.set_visible(False)
+        figure.colorbar(dots, ax=list(panels.flat), label=SCORE)
     return figure
 
 
@@ -188,6 +209,16 @@ def draw_seeds(ranked: Sequence[Trial]) -> Figure:
         _count_along(axes)
         figure.legend(loc="outside upper right", ncols=2)
     return figure
+
+
+def _grid(num_panels: int) -> tuple[int, int]:
+    """Rows and columns of small panels."""
+    return -(-num_panels // _ACROSS), min(num_panels, _ACROSS)
+
+
+def _place(axis: Axis, trial: Trial) -> float:
+    """Where a trial crosses an axis of parallel coordinates; below it where the hyperparameter is not active."""
+    return axis.position(trial.values[axis.name]) if axis.name in trial.values else _ABSENT
 
 
 def _scores(panel: Axes, trials: Sequence[Trial], places: Sequence[float]) -> None:

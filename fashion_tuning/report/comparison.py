@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fashion_tuning.hyperparameters import besides
 from fashion_tuning.report.outcome_charts import draw_studies
-from fashion_tuning.report.section import Section, Table, drawn
+from fashion_tuning.report.section import Section, Table, drawn, without_empty
 from fashion_tuning.study.comparison import Comparison
 from fashion_tuning.wording import count
 
@@ -83,7 +84,8 @@ def _studies(comparison: Comparison) -> Section:
 
 def _ranking(comparison: Comparison) -> Section:
     called = names(comparison)
-    columns = ("rank", "study", "trial", "learning rate", "dense units", "dropout", "val accuracy", "± se", "seconds")
+    columns = ("rank", "study", "trial", "learning rate", "dense units", "dropout", "val accuracy", "± se",
+               "seconds", "also")  # fmt: skip
     rows = []
     for one in comparison.rows:
         record = one.row.record
@@ -98,12 +100,13 @@ def _ranking(comparison: Comparison) -> Section:
                 f"{record.metrics['best_val_accuracy']:.4f}",
                 f"{record.metrics['best_val_accuracy_se']:.4f}",
                 f"{record.metrics['seconds']:.1f}",
+                besides(record.values),
             )
         )
     notes = ["= ties with the best of all: paired difference within one standard error."]
     if not all(one.comparable for one in comparison.rows):
         notes.append("* has other photos or seeds than the best, so that nothing can be paired.")
-    return Section("ranking", "All trials", tuple(notes), table=Table(columns, tuple(rows)))
+    return Section("ranking", "All trials", tuple(notes), table=without_empty(columns, rows))
 
 
 def _differences(comparison: Comparison) -> list[Section]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fashion_tuning.hyperparameters import besides
 from fashion_tuning.report.material import Material
 from fashion_tuning.report.readings import read_history, read_parallel, read_slice
 from fashion_tuning.report.sections import shown_axes
@@ -13,11 +14,12 @@ NUM_ROWS = 12  # a tag holds 5,000 letters
 
 def describe_study(material: Material, *, experiment_id: str) -> str:
     """Markdown below a study run's own note: leaderboard, readings, links."""
+    others = any(besides(trial.values) for trial in material.trials)
     trials, tied = material.ranked[:NUM_ROWS], sum(trial.row.tied for trial in material.trials)
     lines = [
         "### Leaderboard",
-        "| rank | trial | learning rate | dense units | dropout | val accuracy |",
-        "|---|---|---|---|---|---|",
+        "| rank | trial | learning rate | dense units | dropout | val accuracy |" + (" also |" if others else ""),
+        "|---|---|---|---|---|---|" + ("---|" if others else ""),
     ]
     for trial in trials:
         mark = " =" if trial.row.tied and tied > 1 else ""
@@ -26,7 +28,7 @@ def describe_study(material: Material, *, experiment_id: str) -> str:
         values, score = trial.values, f"{trial.score:.4f} ± {trial.error:.4f}"
         lines.append(
             f"| {trial.row.rank}{mark} | {link}{chosen} | {values['learning_rate']:.3g} | {values['dense_units']:g} |"
-            f" {values['dropout']:.3g} | {score} |"
+            f" {values['dropout']:.3g} | {score} |" + (f" {besides(values)} |" if others else "")
         )
     if len(material.trials) > NUM_ROWS:
         lines.append(f"\nand {len(material.trials) - NUM_ROWS} more")

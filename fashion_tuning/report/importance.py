@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fashion_tuning.config import Choice, Fixed, FloatRange, IntRange, Number, Space
+from fashion_tuning.config import Choice, Fixed, FloatRange, IntRange, Space
+from fashion_tuning.hyperparameters import Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -40,7 +41,7 @@ class Importance:
 
 
 def importances(
-    space: Space | None, values: Sequence[Mapping[str, Number]], scores: Sequence[float]
+    space: Space | None, values: Sequence[Mapping[str, Value]], scores: Sequence[float]
 ) -> tuple[Importance, ...]:
     """Importance by fANOVA, PED-ANOVA and mean decrease in impurity; read-only.
 
@@ -53,9 +54,14 @@ def importances(
       values: Of completed trials; scores: theirs.
 
     Returns:
-      Nothing where fewer than two hyperparameters were searched, or trials are too few or all alike.
+      Nothing where fewer than two hyperparameters were searched, or trials are too few or all alike. One that is
+      active in some trials only is left out.
     """
-    searched = {name: allowed for name, allowed in (space.items() if space else ()) if _varies(allowed)}
+    searched = {
+        name: allowed
+        for name, allowed in (space.items() if space else ())
+        if _varies(allowed) and all(name in one for one in values)
+    }
     if len(searched) < 2 or len(values) < MIN_TRIALS or np.ptp(scores) == 0:
         return ()
     import optuna
@@ -121,7 +127,7 @@ def _distribution(allowed: FloatRange | IntRange | Choice | Fixed) -> BaseDistri
 def _evaluate(
     evaluator: BaseImportanceEvaluator,
     distributions: Mapping[str, BaseDistribution],
-    values: Sequence[Mapping[str, Number]],
+    values: Sequence[Mapping[str, Value]],
     scores: Sequence[float],
 ) -> dict[str, float]:
     import optuna

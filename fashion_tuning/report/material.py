@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fashion_tuning.config import Card
 from fashion_tuning.errors import StoreError
 from fashion_tuning.evaluate import Evaluation, read_evaluation
+from fashion_tuning.hyperparameters import Value
 from fashion_tuning.study.leaderboard import Leaderboard, Row, leaderboard
 from fashion_tuning.study.recorded import read_recorded
 from fashion_tuning.tracking.evaluation_run import find_evaluation
@@ -43,7 +44,7 @@ class Trial:
         return self.record.trial
 
     @property
-    def values(self) -> Mapping[str, int | float]:
+    def values(self) -> Mapping[str, Value]:
         return self.record.values
 
     @property

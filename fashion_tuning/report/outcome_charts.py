@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_tuning.figures import plot_confusion, plot_reliability
+from fashion_tuning.hyperparameters import besides
 from fashion_tuning.measures import Bin
 from fashion_tuning.report.charts import SCORE
 from fashion_tuning.report.drawing import BLUE, ORANGE, drawing
@@ -83,4 +84,6 @@ def draw_calibration(bins: Sequence[Bin], *, calibration_error: float) -> Figure
 def _describe(trial: Trial) -> str:
     values = trial.values
     text = f"lr {values['learning_rate']:g}, dense {values['dense_units']:g}, dropout {values['dropout']:g}"
+    if others := besides(values):
+        text += f", {others}"
     return f"{text} ({trial.record.source})" if trial.record.source else text

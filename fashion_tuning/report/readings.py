@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
-from fashion_tuning.config import Number
 from fashion_tuning.evaluate import Evaluation
+from fashion_tuning.hyperparameters import Value, rounded, shown
 from fashion_tuning.report.axes import Axis
 from fashion_tuning.report.importance import Importance
 from fashion_tuning.report.material import Failure, Final, Trial
@@ -57,36 +57,44 @@ def read_parallel(trials: Sequence[Trial], axes: Sequence[Axis]) -> str:
     """What the trials that tie with the best have in common."""
     tied = [trial for trial in trials if trial.row.tied]
     if len(tied) == 1:
-        values = ", ".join(f"{axis.label} {tied[0].values[axis.name]:.3g}" for axis in axes)
+        named = {axis: tied[0].values[axis.name] for axis in axes if axis.name in tied[0].values}
+        values = ", ".join(f"{axis.label} {rounded(value)}" for axis, value in named.items())
         return f"No other trial ties with the best, which has {values}."
-    spans = _listed([f"{axis.label} {_span([trial.values[axis.name] for trial in tied], axis)}" for axis in axes])
+    found = {axis: [trial.values[axis.name] for trial in tied if axis.name in trial.values] for axis in axes}
+    spans = _listed([f"{axis.label} {_span(values, axis)}" for axis, values in found.items() if values])
     return f"The {len(tied)} trials that tie, the best among them, have {spans}."
 
 
 def read_slice(trials: Sequence[Trial], axis: Axis) -> str:
     """Of one hyperparameter, where trials that tie with the best lie and what is reached elsewhere."""
+    trials = [trial for trial in trials if axis.name in trial.values]  # it may be active in some only
     tied = [trial for trial in trials if trial.row.tied]
+    if not tied:
+        reached = max(trial.score for trial in trials)
+        what = f"none of the {count(len(trials), 'trial')} that have one ties with the best"
+        return f"{axis.label}: {what}, the highest is {reached:.4f}."
     if axis.choices:
         good = {trial.values[axis.name] for trial in tied}
         seen = [one for one in axis.choices if any(trial.values[axis.name] == one for trial in trials)]
         bad = [one for one in seen if one not in good]
-        unseen = [f"{one:g}" for one in axis.choices if one not in seen]
+        unseen = [shown(one) for one in axis.choices if one not in seen]
         rest = f"; {_listed(unseen)} {'was' if len(unseen) == 1 else 'were'} not tried" if unseen else ""
         if not bad:
             return (
-                f"{axis.label}: {_listed([f'{one:g}' for one in seen])} can't be told apart on these {len(trials)}"
+                f"{axis.label}: {_listed([shown(one) for one in seen])} can't be told apart on these {len(trials)}"
                 f" trials, each has one that ties with the best{rest}."
             )
         reached = max(trial.score for trial in trials if trial.values[axis.name] in bad)
         return (
-            f"{axis.label}: no trial with {_either([f'{one:g}' for one in bad])} ties with the best;"
+            f"{axis.label}: no trial with {_either([shown(one) for one in bad])} ties with the best;"
             f" the highest there is {reached:.4f}{rest}."
         )
-    low, high = (end(trial.values[axis.name] for trial in tied) for end in (min, max))
+    values = {trial.number: float(trial.values[axis.name]) for trial in trials}
+    low, high = (end(values[trial.number] for trial in tied) for end in (min, max))
     parts = []
     for where, edge, outside in (
-        ("below", low, [trial for trial in trials if trial.values[axis.name] < low]),
-        ("above", high, [trial for trial in trials if trial.values[axis.name] > high]),
+        ("below", low, [trial for trial in trials if values[trial.number] < low]),
+        ("above", high, [trial for trial in trials if values[trial.number] > high]),
     ):
         if outside:
             reached = max(trial.score for trial in outside)
@@ -101,18 +109,19 @@ def read_contours(trials: Sequence[Trial], axes: Sequence[Axis]) -> str:
     """Of each pair of hyperparameters the quarter with the best and the one with the worst mean score."""
     sentences = []
     for first, second in ((a, b) for place, a in enumerate(axes) for b in axes[place + 1 :]):
-        quarters: dict[tuple[bool, bool], list[float]] = {}
+        quarters: dict[tuple[str, str], list[float]] = {}
         for trial in trials:
-            key = (first.position(trial.values[first.name]) > 0.5, second.position(trial.values[second.name]) > 0.5)
-            quarters.setdefault(key, []).append(trial.score)
+            if first.name in trial.values and second.name in trial.values:
+                key = _part(first, trial.values[first.name]), _part(second, trial.values[second.name])
+                quarters.setdefault(key, []).append(trial.score)
         if len(quarters) < 2:
             continue
         means = {key: float(np.mean(scores)) for key, scores in quarters.items()}
         good, bad = (end(means, key=lambda key: means[key]) for end in (max, min))
         worst = "the one trial" if len(quarters[bad]) == 1 else f"the {len(quarters[bad])} trials"
         sentences.append(
-            f"{worst} with {_quarter(bad, first, second)} {_average(quarters[bad])} {means[bad]:.4f},"
-            f" against {means[good]:.4f} with {_quarter(good, first, second)}"
+            f"{worst} with {' and '.join(bad)} {_average(quarters[bad])} {means[bad]:.4f},"
+            f" against {means[good]:.4f} with {' and '.join(good)}"
         )
     if not sentences:
         return "All trials lie in one corner of the space."
@@ -256,13 +265,11 @@ def _peak(trial: Trial, what: str) -> str:
     return f"{name} peaked at epoch {peak} of {last} and ended {lost:.4f} lower"
 
 
-def _span(values: Sequence[Number], axis: Axis) -> str:
-    different = sorted(set(values))
-    if len(different) == 1:
-        return f"{different[0]:.3g}"
+def _span(values: Sequence[Value], axis: Axis) -> str:
     if axis.choices:
-        return _either([f"{one:g}" for one in different])
-    return f"from {different[0]:.3g} to {different[-1]:.3g}"
+        return _either([shown(one) for one in axis.choices if one in values])
+    low, high = min(map(float, values)), max(map(float, values))
+    return f"{low:.3g}" if low == high else f"from {low:.3g} to {high:.3g}"
 
 
 def _span_of(numbers: Sequence[int]) -> str:
@@ -270,8 +277,11 @@ def _span_of(numbers: Sequence[int]) -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def _quarter(key: tuple[bool, bool], *axes: Axis) -> str:
-    return " and ".join(f"{'high' if is_high else 'low'} {axis.label}" for is_high, axis in zip(key, axes, strict=True))
+def _part(axis: Axis, value: Value) -> str:
+    """Which half of an axis a value lies in; of words each is a part by itself."""
+    if not axis.has_order:
+        return f"{axis.label} {value}"
+    return f"{'high' if axis.position(value) > 0.5 else 'low'} {axis.label}"
 
 
 def _average(scores: Sequence[float]) -> str:

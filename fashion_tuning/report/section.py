@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,3 +42,9 @@ def drawn(name: str, title: str, readings: tuple[str, ...], figure: Figure, basi
     """A section with a figure, which has its basis written below it."""
     write_below(figure, basis)
     return Section(name, title, readings, figure, basis=basis)
+
+
+def without_empty(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:
+    """A table without the columns in which nothing stands."""
+    kept = [place for place in range(len(columns)) if any(row[place] for row in rows)]
+    return Table(tuple(columns[place] for place in kept), tuple(tuple(row[place] for place in kept) for row in rows))

@@ -6,13 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from fashion_tuning.hyperparameters import besides
 from fashion_tuning.report import charts, outcome_charts, readings
 from fashion_tuning.report.axes import Axis, make_axes
 from fashion_tuning.report.importance import NUM_DRAWS, importances
 from fashion_tuning.report.material import Material
-from fashion_tuning.report.section import Section, Table, drawn
+from fashion_tuning.report.section import Section, Table, drawn, without_empty
 from fashion_tuning.wording import count
 
+MAX_PAIRED: Final = 4
 BARS: Final = "bars: ± one standard error"
 
 
@@ -106,7 +108,7 @@ def _leaderboard(material: Material) -> Section:
         f" chosen is trial {board.chosen.trial:02d}."
     )
     columns = ("rank", "trial", "learning rate", "dense units", "dropout", "val accuracy", "± se", "best epoch",
-               "seconds", "parameters", "published")  # fmt: skip
+               "seconds", "parameters", "published", "also")  # fmt: skip
     rows = []
     for trial in material.ranked:
         record, published = trial.record, trial.record.published_val_accuracy
@@ -123,9 +125,10 @@ def _leaderboard(material: Material) -> Section:
                 f"{trial.seconds:.1f}",
                 f"{record.trainable_parameters:,}",
                 f"{published:.4f}" if published else "",
+                besides(trial.values),
             )
         )
-    return Section("leaderboard", "Leaderboard", (ties, luck), table=Table(columns, tuple(rows)))
+    return Section("leaderboard", "Leaderboard", (ties, luck), table=without_empty(columns, rows))
 
 
 def _scores(material: Material, *, num_trials: int | None = None) -> str:
@@ -168,13 +171,17 @@ def _by_hyperparameter(material: Material, axes: Sequence[Axis]) -> list[Section
             f"{scores}; {BARS}",
         ),
     ]
+    pairwise = axes[:MAX_PAIRED]
+    notes = ["Low and high: the halves of an axis as it is drawn."]
+    if len(axes) > MAX_PAIRED:
+        notes.append(f"Only the first {MAX_PAIRED} of {len(axes)} hyperparameters are paired here.")
     if len(axes) > 1:
         sections.append(
             drawn(
                 "contours",
                 "Pairs of hyperparameters",
-                (readings.read_contours(trials, axes), "Low and high: the halves of an axis as it is drawn."),
-                charts.draw_contours(trials, axes),
+                (readings.read_contours(trials, pairwise), *notes),
+                charts.draw_contours(trials, pairwise),
                 f"{scores}; dots: trials, areas: linear between them",
             )
         )
@@ -226,6 +233,7 @@ def _failures(material: Material) -> Section:
             f"{one.record.values['learning_rate']:.3g}",
             f"{one.record.values['dense_units']:g}",
             f"{one.record.values['dropout']:.3g}",
+            besides(one.record.values),
             one.record.error,
             (one.record.error_message.strip().splitlines() or [""])[0][:300],
         )
@@ -233,8 +241,8 @@ def _failures(material: Material) -> Section:
     )
     kinds = sorted({one.record.error for one in material.failures})
     what = f"{count(len(rows), 'trial')} failed: {', '.join(kinds)}."
-    columns = ("trial", "learning rate", "dense units", "dropout", "error", "message")
-    return Section("failures", "What failed and why", (what,), table=Table(columns, rows))
+    columns = ("trial", "learning rate", "dense units", "dropout", "also", "error", "message")
+    return Section("failures", "What failed and why", (what,), table=without_empty(columns, rows))
 
 
 def _provenance(material: Material) -> Section:

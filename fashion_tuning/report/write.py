@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashion_tuning.config import HYPERPARAMETERS
 from fashion_tuning.files import disk_errors, write_text
 from fashion_tuning.report.comparison import comparison_sections
 from fashion_tuning.report.description import VIEW, describe_experiment, describe_study
@@ -73,7 +72,7 @@ def _describe(store: Store, material: Material) -> None:
         order_by=METRIC.format("best_val_accuracy"),
         columns=[
             *(METRIC.format(name) for name in ("best_val_accuracy", "best_val_accuracy_se", "best_epoch", "seconds")),
-            *(PARAMETER.format(name) for name in HYPERPARAMETERS),
+            *(PARAMETER.format(name) for name in material.board.hyperparameters),
         ],
     )
     renew_experiment_note(store, experiment_id, describe_experiment(material, experiment_id=experiment_id))

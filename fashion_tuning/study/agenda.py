@@ -89,11 +89,12 @@ class Agenda(TrialQueue):
 
     def _listed(self, trial: int) -> TrialRecord:
         configuration = self._card.configurations[trial - 1]
+        values = self._card.values_of(configuration)
         if self._search is not None:
-            self._search.list(trial, configuration.values)
+            self._search.list(trial, values)
         epochs = configuration.epochs or self._card.training.epochs
         return replace(
-            self._new_record(trial, configuration.values, epochs=epochs, source=configuration.source),
+            self._new_record(trial, values, epochs=epochs, source=configuration.source),
             listed=True,
             published_val_accuracy=configuration.published_val_accuracy if self._show_published else None,
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fashion_tuning.errors import FashionTuningError
+from fashion_tuning.hyperparameters import is_active
 from fashion_tuning.model.features import load_features, verify_shards
 from fashion_tuning.study.agenda import Agenda
 from fashion_tuning.study.queue import MAX_ATTEMPTS
@@ -79,7 +80,7 @@ def check(store: Store, study: StudyRecord, *, cache_dir: Path) -> Findings:
             notes.append(f"checkpoints read but not scored: {refs['validation'].array.path} is not in the cache")
         labels = refs["validation"].labels()
         for record in trials:
-            trial = TrialCheck(store, recorded.card, record, labels=labels, features=features)
+            trial = TrialCheck(store, recorded, record, labels=labels, features=features)
             found += [Difference(record.run_id, record.trial, what) for what in trial.differences()]
             num_checkpoints += trial.num_checkpoints
             if trial.damaged:
@@ -174,13 +175,17 @@ def _order(recorded: RecordedStudy, attempts: list[TrialRecord]) -> Iterator[str
         yield "card.toml is not the card in fashion.parts"
     for record in trials:
         if record.listed:
-            listed = card.configurations[record.trial - 1].values if record.trial <= len(card.configurations) else None
+            place = record.trial - 1
+            listed = card.values_of(card.configurations[place]) if place < len(card.configurations) else None
             if listed != record.values:
                 yield f"trial {record.trial} has {dict(record.values)}, the card lists {listed}"
         elif card.space is not None:
             for name, allowed in card.space.items():
-                if not allowed.contains(record.values[name]):
-                    yield f"trial {record.trial}: {name} {record.values[name]} is outside the space: {allowed}"
+                value = record.values.get(name)
+                if (value is not None) != is_active(name, record.values):
+                    yield f"trial {record.trial}: {name} {value} does not go with {dict(record.values)}"
+                elif value is not None and not allowed.contains(value):
+                    yield f"trial {record.trial}: {name} {value} is outside the space: {allowed}"
     try:
         Agenda(card, attempts, max_trials=None)
     except FashionTuningError as error:

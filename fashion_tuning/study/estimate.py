@@ -4,11 +4,13 @@ The rates are those of a plain two-core server; progress corrects the time as so
 study has measured its own.
 """
 
+import itertools
 import math
 import os
 
 from fashion_tuning.config import Card, Choice, Fixed, Search, Space
 from fashion_tuning.model.head import count_parameters
+from fashion_tuning.space import AnyRange
 
 _IMAGES_PER_CORE_SECOND = 13.0  # through Xception at 150 px, float32
 _SECONDS_PER_STEP = 5e-4
@@ -35,22 +37,29 @@ def checkpoint_bytes(card: Card, *, parameters: int, epochs: int) -> int:
 
 
 def parameter_range(space: Space, *, feature_size: int, num_classes: int) -> tuple[float, int]:
-    """Mean and largest number of trainable parameters over the space's dense_units."""
-    allowed = space.dense_units
-    if isinstance(allowed, Choice):
-        units = [int(value) for value in allowed.values]
-    elif isinstance(allowed, Fixed):
-        units = [int(allowed.value)]
-    else:
-        units = [int(allowed.min_value), int((allowed.min_value + allowed.max_value) / 2), int(allowed.max_value)]
+    """Mean and largest number of trainable parameters over the space's layers and units, both pooled halves used."""
+    layers = [name for name in ("dense_layers", "dense_units_2", "dense_units_3") if space.get(name)]
+    ranges = {name: _some(space.get(name)) for name in ("dense_units", *layers)}
     counts = [
-        count_parameters({"dense_units": width}, feature_size=feature_size, num_classes=num_classes) for width in units
+        count_parameters(dict(zip(ranges, point, strict=True)), feature_size=feature_size, num_classes=num_classes)
+        for point in itertools.product(*ranges.values())
     ]
     return sum(counts) / len(counts), max(counts)
 
 
+def _some(allowed: AnyRange | None) -> list[int]:
+    """Whole numbers from all over a range."""
+    if isinstance(allowed, Choice):
+        return [int(value) for value in allowed.values]
+    if isinstance(allowed, Fixed):
+        return [int(allowed.value)]
+    if allowed is None:
+        return []
+    return [int(allowed.min_value), int((allowed.min_value + allowed.max_value) / 2), int(allowed.max_value)]
+
+
 def trials_of_search(card: Card) -> int:
-    """How many trials a tuner without max_trials runs: the size of the grid, or hyperband's brackets."""
+    """How many trials a tuner without max_trials runs, at most: the size of the grid, or hyperband's brackets."""
     if card.search is None or card.space is None:
         return 0
     if card.search.tuner == "hyperband":

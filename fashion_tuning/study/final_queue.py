@@ -44,10 +44,12 @@ class FinalQueue(TrialQueue):
                 trial, source.values, epochs=epochs, stage=CANDIDATE, source=f"trial {source.trial:02d}"
             )
         if place == len(self._sources):
-            return self._new_record(trial, COURSE, epochs=epochs, stage=BASELINE, source="course")
+            # Where trials choose between the features' halves, the baseline has to say its own.
+            pooling = {"pooling": "avg"} if any("pooling" in one.values for one in self._sources) else {}
+            return self._new_record(trial, {**COURSE, **pooling}, epochs=epochs, stage=BASELINE, source="course")
         if len([one for one in self.ended if one.stage == CANDIDATE]) < len(self._sources):
             return None  # with several workers some still run
         chosen = self._choose()
         factor = self._settings.learning_rate_factors[place - len(self._sources) - 1]
-        values = {**chosen.values, "learning_rate": float(f"{chosen.values['learning_rate'] * factor:.6g}")}
+        values = {**chosen.values, "learning_rate": float(f"{float(chosen.values['learning_rate']) * factor:.6g}")}
         return self._new_record(trial, values, epochs=epochs, stage=LEARNING_RATE, source=chosen.source)

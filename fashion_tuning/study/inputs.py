@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fashion_tuning.config import Card, Study
 from fashion_tuning.data.source import Dataset
+from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model.features import FeatureKey, FeatureRef, feature_key, feature_ref
 from fashion_tuning.model.training import TRAINING_VERSION, TrialSettings
 from fashion_tuning.model.weights import Weights
@@ -93,13 +94,13 @@ def trial_settings(card: Card, record: TrialRecord) -> TrialSettings:
     )
 
 
-def shown_parameters(card: Card, record: TrialRecord) -> dict[str, int | float]:
+def shown_parameters(card: Card, record: TrialRecord) -> dict[str, Value]:
     """What MLflow shows as a trial's parameters."""
     return {
+        "batch_size": card.training.batch_size,
         **record.values,
         "epochs": record.epochs,
         "seeds": card.training.seeds,
-        "batch_size": card.training.batch_size,
         "image_size": card.images.image_size,
         "trainable_parameters": record.trainable_parameters,
     }

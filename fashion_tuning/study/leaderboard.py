@@ -10,6 +10,7 @@ import numpy as np
 
 from fashion_tuning.config import Final
 from fashion_tuning.errors import NoTrialError, StoreError, UsageError
+from fashion_tuning.hyperparameters import HYPERPARAMETERS
 from fashion_tuning.study import selection
 from fashion_tuning.study.recorded import read_recorded
 from fashion_tuning.tracking.records import (
@@ -51,13 +52,18 @@ class Leaderboard:
     chosen: TrialRecord
     flattery: float
 
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        """Those that any completed trial names, in the order of `hyperparameters`."""
+        return tuple(name for name in HYPERPARAMETERS if any(name in row.record.values for row in self.rows))
+
     def as_dicts(self) -> list[dict[str, object]]:
-        """One flat dict per completed trial, for JSON and CSV."""
+        """One flat dict per completed trial, for JSON and CSV; None where a hyperparameter is not active."""
         return [
             {
                 "rank": row.rank,
                 "trial": row.record.trial,
-                **row.record.values,
+                **{name: row.record.values.get(name) for name in self.hyperparameters},
                 "best_val_accuracy": row.record.metrics["best_val_accuracy"],
                 "best_val_accuracy_se": row.record.metrics["best_val_accuracy_se"],
                 "tied_with_best": row.tied,

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fashion_tuning.config import Card, Number
+from fashion_tuning.config import Card
 from fashion_tuning.errors import DiskError
-from fashion_tuning.model.backbone import FEATURE_SIZE
+from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model.features import FeatureRef, verify_shards
 from fashion_tuning.model.head import count_parameters
 from fashion_tuning.study import estimate
@@ -34,12 +34,14 @@ class Cost:
 def estimate_cost(card: Card, refs: Mapping[str, FeatureRef], *, trials_ended: int, limit: int | None) -> Cost:
     """What is left to do on a card, given what the cache and the store hold already; read-only."""
     listed = card.configurations[trials_ended:limit]
-    cost = estimate_listed(card, refs, [(one.values, one.epochs or card.training.epochs) for one in listed])
+    cost = estimate_listed(card, refs, [(card.values_of(one), one.epochs or card.training.epochs) for one in listed])
     if card.space is None:
         return cost
     num_train, num_classes = len(refs["train"].photos), len(refs["train"].classes)
     searched = max(0, (limit or estimate.trials_of_search(card)) - trials_ended - len(listed))
-    mean, largest = estimate.parameter_range(card.space, feature_size=FEATURE_SIZE, num_classes=num_classes)
+    mean, largest = estimate.parameter_range(
+        card.space, feature_size=refs["train"].num_features, num_classes=num_classes
+    )
     epochs = card.training.epochs
     seconds = estimate.trial_seconds(card, num_images=num_train, parameters=int(mean), epochs=epochs)
     disk = estimate.checkpoint_bytes(card, parameters=largest, epochs=epochs)
@@ -49,17 +51,18 @@ def estimate_cost(card: Card, refs: Mapping[str, FeatureRef], *, trials_ended: i
 
 
 def estimate_listed(
-    card: Card, refs: Mapping[str, FeatureRef], trials: Sequence[tuple[Mapping[str, Number], int]]
+    card: Card, refs: Mapping[str, FeatureRef], trials: Sequence[tuple[Mapping[str, Value], int]]
 ) -> Cost:
     """What features and these trials will cost, (values, epochs) each; read-only."""
     missing = sum(
         len(ref.rows(shard)) for ref in refs.values() for shard, good in enumerate(verify_shards(ref)) if not good
     )
     num_train, num_classes = len(refs["train"].photos), len(refs["train"].classes)
+    num_features = refs["train"].num_features
     seconds = estimate.feature_seconds(missing, image_size=card.images.image_size)
     disk = 0
     for values, epochs in trials:
-        parameters = count_parameters(values, feature_size=FEATURE_SIZE, num_classes=num_classes)
+        parameters = count_parameters(values, feature_size=num_features, num_classes=num_classes)
         seconds += estimate.trial_seconds(card, num_images=num_train, parameters=parameters, epochs=epochs)
         disk += estimate.checkpoint_bytes(card, parameters=parameters, epochs=epochs)
     return Cost(
@@ -67,7 +70,7 @@ def estimate_listed(
         images_missing=missing,
         seconds=seconds,
         checkpoint_bytes=disk,
-        feature_bytes=missing * FEATURE_SIZE * 4,
+        feature_bytes=missing * num_features * 4,
     )
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from fashion_tuning.config import Number
+from fashion_tuning.hyperparameters import Value
 from fashion_tuning.tracking.records import TrialRecord, latest_attempts
 
 MAX_ATTEMPTS = 3
@@ -64,7 +64,7 @@ class TrialQueue(ABC):
         """The trial of that number, which was never begun; None where nothing can start now."""
 
     def _new_record(
-        self, trial: int, values: Mapping[str, Number], *, epochs: int, source: str = "", stage: str = ""
+        self, trial: int, values: Mapping[str, Value], *, epochs: int, source: str = "", stage: str = ""
     ) -> TrialRecord:
         """A trial that was never begun, at the next place of the order."""
         return TrialRecord(

@@ -245,7 +245,7 @@ def _repair(
     scratch: Path,
 ) -> list[str]:
     labels, features = validation.labels(), validation.array.load()
-    look = TrialCheck(store, recorded.card, record, labels=labels, features=features)
+    look = TrialCheck(store, recorded, record, labels=labels, features=features)
     for _ in look.differences():
         pass
     for seed in range(1, recorded.card.training.seeds + 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from fashion_tuning.config import Number
+from fashion_tuning.hyperparameters import Value
 
 
 class Waiting(enum.Enum):
@@ -28,7 +28,7 @@ class Suggestion:
         promoted, stands in promoted ones only. Empty with the other tuners.
     """
 
-    values: dict[str, Number]
+    values: dict[str, Value]
     scope: dict[str, int | str | float | None] = field(default_factory=dict)
 
     @property

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fashion_tuning.config import Card
-from fashion_tuning.model.backbone import FEATURE_SIZE
+from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict
 from fashion_tuning.model.head import count_parameters
 from fashion_tuning.study import selection
 from fashion_tuning.study.inputs import shown_parameters
+from fashion_tuning.study.recorded import RecordedStudy
 from fashion_tuning.tracking.records import TrialRecord, artifacts, load_predictions, read_curve
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.trial_run import CURVES
@@ -36,16 +36,23 @@ class TrialCheck:
     """
 
     def __init__(
-        self, store: Store, card: Card, record: TrialRecord, *, labels: np.ndarray, features: np.ndarray | None
+        self,
+        store: Store,
+        recorded: RecordedStudy,
+        record: TrialRecord,
+        *,
+        labels: np.ndarray,
+        features: np.ndarray | None,
     ) -> None:
         self.damaged: list[str] = []
         self.num_checkpoints = 0
         self._store = store
-        self._card = card
+        self._card = recorded.card
+        self._num_features = recorded.key.num_features
         self._record = record
         self._labels = labels
         self._features = features
-        self._seeds = range(1, card.training.seeds + 1)
+        self._seeds = range(1, recorded.card.training.seeds + 1)
         self._epochs = int(record.metrics.get("epochs_run", 0))
         self._curves: dict[str, list[float]] = {}
         self._complete = True
@@ -70,7 +77,7 @@ class TrialCheck:
         record = self._record
         expected = shown_parameters(self._card, record)
         expected["trainable_parameters"] = count_parameters(
-            record.values, feature_size=FEATURE_SIZE, num_classes=len(set(self._labels.tolist()))
+            record.values, feature_size=self._num_features, num_classes=len(set(self._labels.tolist()))
         )
         for name, value in expected.items():
             shown = record.parameters.get(name)
@@ -202,7 +209,9 @@ def _place(name: str) -> tuple[int, int]:
     return int(path.parent.name.removeprefix("seed_")), int(path.stem.removeprefix("epoch_"))
 
 
-def _equal(shown: str, value: float) -> bool:
+def _equal(shown: str, value: Value) -> bool:
+    if isinstance(value, str):
+        return shown == value
     try:
         return float(shown) == float(value)
     except ValueError:

@@ -12,6 +12,7 @@ from mlflow.entities import Run
 
 from fashion_tuning.errors import StoreError
 from fashion_tuning.files import scratch_folder
+from fashion_tuning.hyperparameters import Value
 from fashion_tuning.tracking.lease import OWNER, Owner, parse_owner
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.tag_names import (
@@ -83,7 +84,7 @@ class TrialRecord:
     ask: int
     tell: int | None
     status: str
-    values: Mapping[str, int | float]
+    values: Mapping[str, Value]
     scope: Mapping[str, int | str | float | None]
     epochs: int
     listed: bool

@@ -19,6 +19,7 @@ from mlflow.tracking import MlflowClient
 
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import SCRATCH, disk_errors, scratch_folder, sync_folder
+from fashion_tuning.hyperparameters import Value, besides
 from fashion_tuning.tracking import records, tag_names
 from fashion_tuning.tracking.database import ELSEWHERE
 from fashion_tuning.tracking.store import Store
@@ -36,7 +37,7 @@ class TrialRun:
         self._store = study.store
 
     @classmethod
-    def begin(cls, study: StudyRun, record: records.TrialRecord, *, params: Mapping[str, int | float]) -> "TrialRun":
+    def begin(cls, study: StudyRun, record: records.TrialRecord, *, params: Mapping[str, Value]) -> "TrialRun":
         """Makes the run of a trial, nested below its study.
 
         Args:
@@ -195,4 +196,6 @@ def run_name(record: records.TrialRecord) -> str:
         f"{what} {record.trial:02d} · lr {values['learning_rate']:.2g} · dense {values['dense_units']:g}"
         f" · drop {values['dropout']:g}"
     )
+    if others := besides(values):
+        name += f" · {others}"
     return name + (f" · attempt {record.attempt}" if record.attempt > 1 else "")

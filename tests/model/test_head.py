@@ -1,13 +1,16 @@
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
+from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model.head import build_head, count_parameters
 
 SIZE, CLASSES = 12, 5
 
 
-def head(values: dict[str, float] | None = None, *, study_seed: int = 1, seed: int = 1) -> keras.Model:
+def head(values: dict[str, Value] | None = None, *, study_seed: int = 1, seed: int = 1) -> keras.Model:
     values = values or {"dense_units": 8, "dropout": 0.5}
     return build_head(values, feature_size=SIZE, num_classes=CLASSES, study_seed=study_seed, seed=seed)
 
@@ -69,3 +72,53 @@ def test_parameters_are_counted_as_keras_counts_them(dense_units: int, dropout: 
     values = {"dense_units": dense_units, "dropout": dropout}
     counted = count_parameters(values, feature_size=SIZE, num_classes=CLASSES)
     assert counted == sum(array.size for array in arrays(head(values)))
+
+
+OTHERS = [
+    {"dense_units": 0, "dropout": 0.0, "pooling": "avg"},
+    {"dense_units": 7, "dropout": 0.2, "pooling": "max"},
+    {"dense_units": 7, "dropout": 0.2, "pooling": "both"},
+    {"dense_units": 8, "dropout": 0.2, "dense_layers": 2},
+    {"dense_units": 8, "dropout": 0.2, "dense_layers": 3, "dense_units_2": 5, "dropout_1": 0.1, "dropout_2": 0.3},
+    {"dense_units": 8, "dropout": 0.2, "dense_layers": 3, "dense_units_3": 4, "activation": "gelu"},
+    {"dense_units": 8, "dropout": 0.2, "normalization": "batch", "activation": "tanh"},
+    {"dense_units": 8, "dropout": 0.0, "dense_layers": 2, "normalization": "layer", "activation": "sigmoid"},
+]
+
+
+@pytest.mark.parametrize("values", OTHERS)
+def test_deeper_heads_are_counted_saved_and_loaded(values: dict[str, Value], tmp_path: Path) -> None:
+    model = head(values)
+    counted = count_parameters(values, feature_size=SIZE, num_classes=CLASSES)
+    assert counted == sum(array.size for array in arrays(model))
+    model.save(tmp_path / "head.keras")
+    loaded = keras.saving.load_model(tmp_path / "head.keras", safe_mode=True, compile=False)
+    features = np.random.default_rng(1).normal(size=(6, SIZE)).astype(np.float32)
+    np.testing.assert_array_equal(model(features, training=False), loaded(features, training=False))
+
+
+def test_layers_stand_in_their_order() -> None:
+    model = head(OTHERS[4])
+    names = ["dense", "dropout_1", "dense_2", "dropout_2", "dense_3", "dropout", "logits"]
+    assert [layer.name for layer in model.layers[1:]] == names
+    assert [model.get_layer(name).units for name in names if "dense" in name] == [8, 5, 5]
+    assert [model.get_layer(name).rate for name in names if "dropout" in name] == [0.1, 0.3, 0.2]
+
+
+def test_normalization_stands_before_the_activation() -> None:
+    model = head(OTHERS[6])
+    names = ["dense", "batch_normalization_1", "activation_1", "dropout", "logits"]
+    assert [layer.name for layer in model.layers[1:]] == names
+    assert model.get_layer("dense").activation is keras.activations.linear
+    assert model.get_layer("activation_1").activation is keras.activations.tanh
+
+
+@pytest.mark.parametrize(("pooling", "used"), [("avg", slice(0, 6)), ("max", slice(6, 12)), ("both", slice(0, 12))])
+def test_pooling_takes_its_part_of_the_features(pooling: str, used: slice) -> None:
+    model = head({"dense_units": 0, "dropout": 0.0, "pooling": pooling})
+    features = np.random.default_rng(1).normal(size=(6, SIZE)).astype(np.float32)
+    others = features.copy()
+    others[:, [place for place in range(SIZE) if place not in range(SIZE)[used]]] = 0
+    np.testing.assert_array_equal(model(features), model(others))
+    others[:, used] += 1
+    assert not np.allclose(model(features), model(others))

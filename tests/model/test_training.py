@@ -11,8 +11,10 @@ import tensorflow as tf
 from small_features import write_features
 
 from fashion_tuning.errors import DataError, DiskError
+from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model import engine
-from fashion_tuning.model.features import FeatureRef
+from fashion_tuning.model.checkpoint import predict
+from fashion_tuning.model.features import FeatureRef, load_features
 from fashion_tuning.model.head import build_head
 from fashion_tuning.model.training import DivergedError, EpochResult, TrialSettings, epoch_order, train_trial
 
@@ -50,7 +52,7 @@ def train(refs: Refs, scratch: Path, settings: TrialSettings = SETTINGS) -> list
     return list(train_trial(settings, *refs, scratch))
 
 
-def with_values(settings: TrialSettings = SETTINGS, **values: float) -> TrialSettings:
+def with_values(settings: TrialSettings = SETTINGS, **values: Value) -> TrialSettings:
     return replace(settings, values={**settings.values, **values})
 
 
@@ -272,3 +274,122 @@ def test_adam_in_one_kernel_is_keras_s_adam() -> None:
     assert np.abs(expected).mean() > 0.01
     # Float32 resolves 1e-7 near 1; 300 steps may round it up or down each, a walk of some 20 such steps.
     np.testing.assert_allclose(moved_by(engine.FusedAdam(0.003)), expected, rtol=1e-5, atol=2e-6)
+
+
+# --- what a card may name beside the three: each as Keras itself would train ---
+
+TRAINED = {
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.05},
+    "sgd": {"optimizer": "sgd", "momentum": 0.8},
+    "cosine": {"schedule": "cosine"},
+    "warm-up": {"schedule": "cosine", "warmup_epochs": 1},
+    "smoothed labels": {"label_smoothing": 0.2},
+    "class weights": {"class_weights": "balanced"},
+    "small batches": {"batch_size": 10},
+    "moving averages": {"ema_momentum": 0.9},
+    "deep": {"dense_layers": 2, "dense_units_2": 5, "activation": "gelu", "dropout_1": 0.2},
+    "batch normalization": {"normalization": "batch", "activation": "tanh"},
+    "layer normalization": {"normalization": "layer"},
+    "all at once": {
+        "optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine", "warmup_epochs": 2, "label_smoothing": 0.1,
+        "class_weights": "balanced", "batch_size": 16, "ema_momentum": 0.5, "normalization": "batch",
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Refs:
+    """Classes of unequal frequency."""
+    folder, random = tmp_path_factory.mktemp("uneven"), np.random.default_rng(8)
+    centres = random.normal(size=(CLASSES, SIZE))
+
+    def ref(split: str, count: int) -> FeatureRef:
+        labels = np.concatenate([np.arange(CLASSES), random.choice(CLASSES, count - CLASSES, p=[0.6, 0.2, 0.1, 0.1])])
+        return write_features(folder, split, (centres[labels] + random.normal(size=(count, SIZE))).astype("f4"), labels)
+
+    return ref("train", 90), ref("validation", 40)
+
+
+QUICK = ("sgd", "deep", "all at once")
+
+
+@pytest.fixture(scope="module")
+def plain(uneven: Refs, tmp_path_factory: pytest.TempPathFactory) -> list[EpochResult]:
+    """What comes out where a card names none of them."""
+    return train(uneven, tmp_path_factory.mktemp("plain"), replace(SETTINGS, num_seeds=1))
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(one, marks=[] if one in QUICK else [pytest.mark.slow]) for one in TRAINED]
+)
+def test_a_trial_is_what_keras_trains(case: str, uneven: Refs, plain: list[EpochResult], tmp_path: Path) -> None:
+    settings = replace(with_values(**TRAINED[case]), num_seeds=1)
+    expected = train_by_keras(settings, *uneven)
+    found = train(uneven, tmp_path, settings)
+    assert not np.allclose(found[-1].probabilities, plain[-1].probabilities, atol=1e-4)
+    for result, probabilities in zip(found, expected, strict=True):
+        np.testing.assert_allclose(result.probabilities[0], probabilities, rtol=0, atol=2e-5)
+
+
+def train_by_keras(settings: TrialSettings, train_ref: FeatureRef, validation_ref: FeatureRef) -> list[np.ndarray]:
+    """Validation probabilities after each epoch, (images, classes), by train_on_batch; seed 1."""
+    values, labels = settings.values, train_ref.labels()
+    features, validation = (np.array(load_features(ref)) for ref in (train_ref, validation_ref))
+    model = build_head(values, feature_size=SIZE, num_classes=CLASSES, study_seed=settings.study_seed, seed=1)
+    batch_size = int(values.get("batch_size", settings.batch_size))
+    steps = -(-len(labels) // batch_size)
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = values["learning_rate"]
+    warm = values.get("warmup_epochs", 0) * steps
+    if values.get("schedule") == "cosine" and warm:
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, settings.epochs * steps - warm, warmup_target=rate, warmup_steps=warm
+        )
+    elif values.get("schedule") == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, settings.epochs * steps)
+    averages = {"use_ema": True, "ema_momentum": values["ema_momentum"]} if "ema_momentum" in values else {}
+    optimizer = {
+        "adam": lambda: keras.optimizers.Adam(rate, **averages),
+        "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=values["weight_decay"], **averages),
+        "sgd": lambda: keras.optimizers.SGD(rate, momentum=values["momentum"], **averages),
+    }[values.get("optimizer", "adam")]()
+    smoothing = values.get("label_smoothing", 0.0)
+    model.compile(
+        optimizer, keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing), jit_compile=False
+    )
+    counts = np.bincount(labels)
+    weights = {label: len(labels) / (CLASSES * count) for label, count in enumerate(counts)}
+    given = {"class_weight": weights} if "class_weights" in values else {}
+    found = []
+    for epoch in range(1, settings.epochs + 1):
+        (order,) = epoch_order(len(labels), study_seed=settings.study_seed, num_seeds=1, epoch=epoch)
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            model.train_on_batch(features[batch], keras.utils.to_categorical(labels[batch], CLASSES), **given)
+        raw = model.get_weights()
+        if averages:
+            optimizer.finalize_variable_values(model.trainable_variables)
+        found.append(np.asarray(keras.ops.softmax(model(validation, training=False))))
+        model.set_weights(raw)
+    return found
+
+
+def test_checkpoints_hold_the_averaged_weights(uneven: Refs, tmp_path: Path) -> None:
+    results = train(uneven, tmp_path, with_values(ema_momentum=0.9))
+    features = np.array(load_features(uneven[1]))
+    for result in results:
+        for seed, path in result.checkpoints.items():
+            np.testing.assert_allclose(predict(path, features), result.probabilities[seed - 1], atol=1e-5)
+
+
+def test_a_plateau_halves_the_learning_rate(uneven: Refs, tmp_path: Path) -> None:
+    """With a learning rate so small that nothing improves, halvings come every other epoch and show in the steps."""
+    settings = replace(with_values(learning_rate=1e-7, dropout=0.0, dense_units=0), epochs=6, num_seeds=1)
+    plateau = with_values(settings, schedule="plateau")
+    plain, lowered = (
+        [one.probabilities[0] for one in train(uneven, tmp_path / name, each)]
+        for name, each in (("a", settings), ("b", plateau))
+    )
+    for epoch in range(3):  # best in epoch 1, two epochs without a better one, halved before the fourth
+        np.testing.assert_array_equal(plain[epoch], lowered[epoch])
+    moved = [np.abs(one[5] - one[2]).max() for one in (plain, lowered)]
+    assert 0.3 < moved[1] / moved[0] < 0.6

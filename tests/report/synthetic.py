@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from small_board import STUDY, failed_record, trial_record
 
-from fashion_tuning.config import Card, Number, parse_card
+from fashion_tuning.config import Card, parse_card
+from fashion_tuning.hyperparameters import Number
 from fashion_tuning.report.material import Failure, Material, Trial
 from fashion_tuning.study.leaderboard import Leaderboard, Row
 

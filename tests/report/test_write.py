@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from command_line import run
 from mlflow.tracking import MlflowClient
-from small_card import make_card_text
+from small_card import make_card_text, make_wide_text
 
+import fashion_tuning
 from fashion_tuning.config import parse_card
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.errors import DiskError
+from fashion_tuning.hyperparameters import is_active
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.report.comparison import read_comparison
 from fashion_tuning.report.material import read_material
 from fashion_tuning.report.write import write_comparison, write_report
+from fashion_tuning.study.check import check
 from fashion_tuning.study.comparison import compare
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs
@@ -140,3 +143,32 @@ def test_the_run_and_its_experiment_say_what_was_found(setting: Setting, tmp_pat
     assert said.startswith("a person's words\n\n### and heading\n\n### Where it stands\n")
     assert said.count("### Where it stands") == 1
     assert f"runs/{setting.first.run_id}" in said
+
+
+def test_a_study_of_many_hyperparameters(
+    new_uri: Callable[[Path], str],
+    inputs_of: Callable[..., StudyInputs],
+    worker: Worker,
+    tmp_path: Path,
+) -> None:
+    """Searched, recorded, checked, shown and told, whether active in all trials or in some."""
+    store, text = Store(new_uri(tmp_path)), make_wide_text()
+    inputs = replace(inputs_of(parse_card(text, name="wide")), card_text=text)
+    study = tune(inputs, store, workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
+    assert check(store, study, cache_dir=inputs.cache_dir).differences == ()
+    board = leaderboard(store, study)
+    for row in board.rows:
+        values, parameters = row.record.values, row.record.parameters
+        for name in board.hyperparameters:
+            assert (name in values) == is_active(name, values), name
+            assert (parameters.get(name) == str(values[name])) if name in values else (name not in parameters)
+        assert values["schedule"] == "cosine"
+    written = write_report(store, study, tmp_path / "out")
+    page = written.page.read_text(encoding="utf-8")
+    assert "label smoothing" in page
+    assert any(reading.startswith("weight decay: ") for reading in written.readings)
+    shown = run("leaderboard", "small", "--tracking-uri", store.uri, folder=tmp_path)
+    assert "ema momentum 0.5" in " ".join(shown.stdout.lower().split())
+    again = fashion_tuning.load_study("small", tracking_uri=store.uri).trials
+    assert again["optimizer"].isin(["adam", "adamw", "sgd"]).all()
+    assert again.loc[again["optimizer"] != "adamw", "weight_decay"].isna().all()

@@ -10,6 +10,7 @@ from keras_tuner.src.engine import oracle as engine
 
 from fashion_tuning.config import Card
 from fashion_tuning.errors import StoreError
+from fashion_tuning.hyperparameters import HYPERPARAMETERS, is_active
 from fashion_tuning.study.search import WAITING, Search, Suggestion
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
@@ -364,3 +365,57 @@ def test_a_search_leaves_no_files_no_output_and_no_locks(tuner, tmp_path, monkey
     assert capfd.readouterr() == ("", "")
     assert not engine.LOCKS
     assert not engine.THREADS
+
+
+# --- hyperparameters that are active beside some values of others only ---
+
+CONDITIONAL = {
+    "learning_rate": {"type": "choice", "values": [0.01, 0.001]},
+    "dense_units": {"type": "choice", "values": [0, 100]},
+    "dropout": {"type": "fixed", "value": 0.2},
+    "dense_layers": {"type": "choice", "values": [1, 2]},
+    "dense_units_2": {"type": "choice", "values": [10, 100]},
+    "activation": {"type": "choice", "values": ["relu", "gelu"]},
+    "optimizer": {"type": "choice", "values": ["adam", "sgd", "adamw"]},
+    "momentum": {"type": "choice", "values": [0.5, 0.9]},
+}
+# optimizers with momenta 1 + 2 + 1, times heads 1 + (1 + 2) * 2, times 2 learning rates
+NUM_CONDITIONAL = (1 + 2 + 1) * (1 + (1 + 2) * 2) * 2
+
+
+@pytest.mark.parametrize("tuner", ["random", "bayesian", "grid"])
+def test_a_conditional_space_is_walked_through_and_only_what_is_active_is_named(tuner):
+    extra = {"num_initial_points": 4} if tuner == "bayesian" else {}
+    found = ask_and_tell(Search(make_card(tuner, space=CONDITIONAL, **extra)), range(1, 200))
+    assert len(found) == NUM_CONDITIONAL
+    points = {json.dumps(one.values, sort_keys=True) for one in found.values()}
+    assert len(points) == NUM_CONDITIONAL
+    for suggestion in found.values():
+        values = suggestion.values
+        assert list(values) == [name for name in HYPERPARAMETERS if name in CONDITIONAL and is_active(name, values)]
+        assert type(values["dense_units"]) is int
+        assert type(values["learning_rate"]) is float
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_a_conditional_study_continues_as_it_was(tuner):
+    extra = {"num_initial_points": 3} if tuner == "bayesian" else {}
+    wide = {**CONDITIONAL, "learning_rate": LEARNING_RATE} if tuner != "grid" else CONDITIONAL
+    card = make_card(tuner, space=wide, **extra)
+    unbroken = ask_and_tell(Search(card), range(1, 13))
+    record = []
+    for number in range(1, 7):
+        record.append(("replay", number, unbroken[number]))
+        record.append(("tell", number, score(unbroken[number].values)))
+    assert ask_and_tell(play(card, record), range(7, 13)) == {number: unbroken[number] for number in range(7, 13)}
+
+
+def test_listed_values_of_a_conditional_space_are_not_suggested_again():
+    card = make_card("bayesian", space=CONDITIONAL, num_initial_points=2)
+    given = {"learning_rate": 0.01, "dense_units": 0, "dropout": 0.2, "optimizer": "sgd", "momentum": 0.9}
+    search = Search(card)
+    search.list(1, given)
+    search.tell(1, 0.5, standard_error=0.01)
+    found = ask_and_tell(search, range(2, 200))
+    assert len(found) == NUM_CONDITIONAL - 1
+    assert given not in [one.values for one in found.values()]

@@ -11,8 +11,9 @@ from typing import Any
 import keras_tuner
 from keras_tuner.src.engine import oracle as engine
 
-from fashion_tuning.config import HYPERPARAMETERS, Card, Number
+from fashion_tuning.config import Card
 from fashion_tuning.errors import StoreError
+from fashion_tuning.hyperparameters import HYPERPARAMETERS, Value
 from fashion_tuning.seeds import derive_seed
 from fashion_tuning.study.search.bayesian import BayesianOptimizationOracle
 from fashion_tuning.study.search.oracles import (
@@ -49,7 +50,7 @@ class Search:
         self._running: dict[int, Any] = {}
         self._numbers: dict[str, int] = {}
 
-    def list(self, trial: int, values: Mapping[str, Number]) -> None:
+    def list(self, trial: int, values: Mapping[str, Value]) -> None:
         """Starts a configuration of the card's list; grid and hyperband are not told of it."""
         if self._by_values:
             self._start(trial, given=values)
@@ -97,7 +98,7 @@ class Search:
                     self._oracle.standard_errors[started.trial_id] = standard_error
             self._oracle.end_trial(started)
 
-    def _start(self, trial: int, *, given: Mapping[str, Number] | None = None) -> Suggestion | Waiting | None:
+    def _start(self, trial: int, *, given: Mapping[str, Value] | None = None) -> Suggestion | Waiting | None:
         self._oracle.reseed(derive_seed(self._seed, "ask", trial))
         self._oracle.given = nearest_legal(self._oracle.hyperparameters, given) if given is not None else None
         with _alone(self._oracle):
@@ -111,8 +112,8 @@ class Search:
         return self._suggestion(started.hyperparameters.values)
 
     def _suggestion(self, found: Mapping[str, Any]) -> Suggestion:
-        values: dict[str, Number] = {
-            name: int(found[name]) if name == "dense_units" else float(found[name]) for name in HYPERPARAMETERS
+        values: dict[str, Value] = {
+            name: one.kind(found[name]) for name, one in HYPERPARAMETERS.items() if name in found
         }
         scope = {name: value for name, value in found.items() if name.startswith("tuner/")}
         if "tuner/trial_id" in scope:

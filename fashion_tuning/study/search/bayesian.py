@@ -17,8 +17,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Kernel, Matern
 from threadpoolctl import ThreadpoolController
 
+from fashion_tuning.hyperparameters import Value
 from fashion_tuning.study.search.oracles import RUNNING, STOPPED, InMemory
-from fashion_tuning.study.search.space import Values, legal_values
+from fashion_tuning.study.search.space import Values, active_values, legal_values
 
 DEFAULT_ALPHA = 1e-4  # Keras Tuner's, for scores without a standard error
 SMALLEST_ALPHA = 1e-6  # keeps the kernel matrix positive definite
@@ -90,8 +91,7 @@ class BayesianOptimizationOracle(InMemory, keras_tuner.oracles.BayesianOptimizat
         if untried is not None and len(untried) <= NUM_CANDIDATES:
             if not untried:
                 return None
-            positions = np.array([[axis.position(point[axis.name]) for axis in self._axes] for point in untried])
-            return untried[int(np.argmin(bound(positions)))]
+            return untried[int(np.argmin(bound(self._embed(untried))))]
         positions, bounds = self.candidates(bound)
         for index in np.argsort(bounds, kind="stable"):
             values = self._values(positions[index])
@@ -125,16 +125,23 @@ class BayesianOptimizationOracle(InMemory, keras_tuner.oracles.BayesianOptimizat
         return np.full(len(scores), max(usual, SMALLEST_ALPHA))
 
     def _positions(self, trials: Sequence[Any]) -> np.ndarray:
-        return np.array([[axis.position(t.hyperparameters.values[axis.name]) for axis in self._axes] for t in trials])
+        return self._embed([trial.hyperparameters.values for trial in trials])
+
+    def _embed(self, points: Sequence[Values]) -> np.ndarray:
+        """Points as (count, axes) positions; what is not active in one lies at its default, as with Keras Tuner."""
+        return np.array(
+            [[axis.position(point.get(axis.name, axis.default)) for axis in self._axes] for point in points]
+        )
 
     def _snap(self, positions: np.ndarray) -> np.ndarray:
         return np.column_stack([axis.snap(column) for axis, column in zip(self._axes, positions.T, strict=True)])
 
     def _values(self, position: np.ndarray) -> Values:
         found = {axis.name: axis.value(place) for axis, place in zip(self._axes, position, strict=True)}
-        return {
+        every = {
             parameter.name: found.get(parameter.name, parameter.default) for parameter in self.hyperparameters.space
         }
+        return active_values(self.hyperparameters, every)
 
 
 class _Axis:
@@ -142,7 +149,8 @@ class _Axis:
 
     def __init__(self, parameter: Any) -> None:
         self.name: str = parameter.name
-        self.position: Callable[[float], float] = parameter.value_to_prob
+        self.default: Value = parameter.default
+        self.position: Callable[[Value], float] = parameter.value_to_prob
         self._parameter = parameter
         self._legal = legal_values(parameter)
         self._grid = None if self._legal is None else np.array([self.position(value) for value in self._legal])
@@ -151,7 +159,7 @@ class _Axis:
         """The positions (count,) of the nearest legal values."""
         return positions if self._grid is None else self._grid[self._nearest(positions)]
 
-    def value(self, position: float) -> int | float:
+    def value(self, position: float) -> Value:
         if self._legal is not None:
             return self._legal[int(self._nearest(np.array([position]))[0])]
         value = self._parameter.prob_to_value(float(position))
