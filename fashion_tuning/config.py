@@ -8,13 +8,14 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fashion_tuning.errors import UsageError
 from fashion_tuning.hyperparameters import HYPERPARAMETERS, OPTIONAL, Value, is_active
-from fashion_tuning.space import Choice, Fixed, FloatRange, IntRange, Positive, Space
+from fashion_tuning.settings import Configuration, Final, Images, Model, Search, Training, Views
+from fashion_tuning.space import Choice, Fixed, FloatRange, IntRange, Space, largest
 from fashion_tuning.table import Table, explain, wrong
 
 __all__ = [
@@ -31,135 +32,10 @@ __all__ = [
     "Space",
     "Study",
     "Training",
+    "Views",
     "load_card",
     "parse_card",
 ]
-
-
-class Configuration(Table):
-    """One listed configuration, trained before the tuner suggests any; see `Card.values_of`.
-
-    `epochs` takes the place of the training table's; `published_val_accuracy` is what
-    its source reports, shown beside ours and without influence on the study.
-    """
-
-    learning_rate: float
-    dense_units: int
-    dropout: float
-    pooling: str | None = None
-    dense_layers: int | None = None
-    dense_units_2: int | None = None
-    dense_units_3: int | None = None
-    dropout_1: float | None = None
-    dropout_2: float | None = None
-    activation: str | None = None
-    normalization: str | None = None
-    label_smoothing: float | None = None
-    class_weights: str | None = None
-    batch_size: int | None = None
-    optimizer: str | None = None
-    weight_decay: float | None = None
-    momentum: float | None = None
-    schedule: str | None = None
-    warmup_epochs: int | None = None
-    ema_momentum: float | None = None
-    epochs: Positive | None = None
-    published_val_accuracy: float | None = Field(default=None, gt=0, le=1)
-    source: str = ""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for name, value in self.named.items():
-            one = HYPERPARAMETERS[name]
-            if not one.accepts(value):
-                raise wrong(name, received=value, expected=one.expected)
-        return self
-
-    @property
-    def named(self) -> dict[str, Value]:
-        """The hyperparameters that it names itself."""
-        found = ((name, getattr(self, name)) for name in HYPERPARAMETERS)
-        return {name: value for name, value in found if value is not None}
-
-
-class Search(Table):
-    """How the space is searched: Keras Tuner's oracle and its settings."""
-
-    tuner: Literal["random", "bayesian", "hyperband", "grid"]
-    max_trials: Positive | None = None
-    alpha: float | None = Field(default=None, gt=0)
-    beta: float | None = Field(default=None, ge=0)
-    num_initial_points: Positive | None = None
-    factor: Annotated[int, Field(ge=2)] | None = None
-    hyperband_iterations: Positive | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        owners = {
-            "alpha": "bayesian",
-            "beta": "bayesian",
-            "num_initial_points": "bayesian",
-            "factor": "hyperband",
-            "hyperband_iterations": "hyperband",
-        }
-        for name, owner in owners.items():
-            value = getattr(self, name)
-            if value is not None and self.tuner != owner:
-                raise wrong(
-                    name, received=value, expected=f"nothing: only tuner = {owner!r} has it, not {self.tuner!r}"
-                )
-        if self.max_trials is None and self.tuner in ("random", "bayesian"):
-            raise wrong(
-                "max_trials", received=None, expected=f"a number of trials, since tuner = {self.tuner!r} has no end"
-            )
-        return self
-
-
-class Training(Table):
-    """How one trial trains: the same for all trials of a study.
-
-    `max_seconds` is how long one attempt at a trial may take on the clock.
-    """
-
-    epochs: Positive
-    seeds: Positive = 1
-    batch_size: Positive = 32
-    patience: Positive | None = None
-    max_seconds: float | None = Field(default=None, gt=0)
-
-
-class Final(Table):
-    """How the final model is made from a finished study; nothing here changes the study itself.
-
-    `learning_rate_factors` times the chosen learning rate are tried as well. `choose` is "smallest" (of the
-    trials that tie with the best the one with the fewest trainable parameters) or "best".
-    """
-
-    image_size: int = Field(default=299, ge=71)
-    epochs: Positive = 15
-    patience: Positive | None = 4
-    learning_rate_factors: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(0.3, 3.0), strict=False)
-    choose: Literal["smallest", "best"] = "smallest"
-
-
-class Images(Table):
-    """How a photo becomes the network's input, see `data.decode.Sizing`."""
-
-    image_size: int = Field(ge=71)  # Xception's smallest input
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "nearest"
-    aspect: Literal["squash", "pad", "crop"] = "squash"
-
-
-class Model(Table):
-    """The frozen part of the network, and what computes it.
-
-    Anything but Keras in float32 is a reduced mode: faster where the processor has the instructions, and held to
-    the exact one when the model is made, see final/reduced.py.
-    """
-
-    backbone: Literal["xception"] = "xception"
-    engine: Literal["keras", "openvino"] = "keras"
-    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class Card(Table):
@@ -171,6 +47,7 @@ class Card(Table):
     photos: Literal["clothing", "drawn"] = "clothing"
     images: Images
     model: Model = Model()
+    views: Views | None = None
     training: Training
     final: Final = Final()
     search: Search | None = None
@@ -201,11 +78,24 @@ class Card(Table):
                 raise wrong(
                     "configurations", place, received=values, expected=f"one that #{earlier + 1} is not already"
                 )
+        self._check_views()
         listed = len(self.configurations)
         if self.search and self.search.max_trials is not None and self.search.max_trials < listed:
             expected = f"at least {listed}: the listed configurations count"
             raise wrong("search", "max_trials", received=self.search.max_trials, expected=expected)
         return self
+
+    def _check_views(self) -> None:
+        """Trials may draw from as many views as there are, the photos themselves included."""
+        most = 1 + self.views.number if self.views else 0
+        expected = f"at most {most}, the photo itself included" if most else "nothing, or a table [views]"
+        allowed = self.space.get("views") if self.space else None
+        for received in largest(allowed) if allowed else ():
+            if float(received) > most:
+                raise wrong("space", "views", received=received, expected=expected)
+        for place, configuration in enumerate(self.configurations):
+            if configuration.views is not None and configuration.views > most:
+                raise wrong("configurations", place, "views", received=configuration.views, expected=expected)
 
     def names(self, hyperparameter: str) -> bool:
         """Whether the space or a listed configuration names a hyperparameter."""
@@ -223,7 +113,10 @@ class Card(Table):
             allowed = self.space.get(name) if self.space else None
             value = configuration.named.get(name)
             if value is None and allowed is not None and is_active(name, values):
-                default = self.training.batch_size if name == "batch_size" else one.default
+                default = {
+                    "batch_size": self.training.batch_size,
+                    "views": 1 + self.views.number if self.views else None,
+                }.get(name, one.default)
                 value = allowed.value if isinstance(allowed, Fixed) else default
             if value is None and name == "pooling" and self.names(name):
                 value = one.default  # the features hold both halves, see model/head.py
@@ -269,6 +162,8 @@ class Card(Table):
         # Settings that came later are left out where they say what was so before: studies on record keep their digest.
         if self.images.aspect == "squash":
             del settings["images"]["aspect"]
+        if self.views is None:
+            del settings["views"]
         if settings["search"]:
             del settings["search"]["max_trials"]
         for configuration in settings["configurations"]:

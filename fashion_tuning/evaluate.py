@@ -121,7 +121,7 @@ def evaluate(
     # Before the look: what goes wrong here has shown nothing.
     _require_photos(ref, root)
     if not all(verify_shards(ref)):
-        for progress in worker.run(compute_features, ref, key, root=root, weights=weights):
+        for progress in worker.run(compute_features, ref, root=root, weights=weights):
             tell(progress.done, progress.total)
     features, labels = load_features(ref), ref.labels()
     with look(store, experiment_id, name=name, tags=tags) as taken, scratch_folder() as folder:

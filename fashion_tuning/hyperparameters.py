@@ -71,6 +71,7 @@ _ALL: Final = (
         *_number(lambda value: value >= 0, "a whole number of units, 0 for no dense layer"), short="dense",
     ),
     Hyperparameter("dropout", "dropout", float, *_RATE, short="drop"),
+    Hyperparameter("views", "views", int, *_number(lambda value: value >= 1, "a whole number of views, at least 1")),
     Hyperparameter("pooling", "pooling", str, *_word("avg", "max", "both"), "avg"),
     Hyperparameter(
         "dense_layers", "dense layers", int,

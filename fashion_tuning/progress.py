@@ -137,12 +137,13 @@ def plan_text(plan: Plan) -> str:
     counts = ", ".join(f"{number:,} {split}" for split, number in plan.counts.items())
     trials = "until the tuner ends" if plan.max_trials is None else f"{plan.max_trials}"
     seeds = count(plan.seeds, "seed")
+    features = f"at {plan.image_size} px" + (f", {count(plan.num_views, 'view')} of train" if plan.num_views else "")
     lines = [
         f"plan: {plan.card} ({plan.tuner})",
         f"  photos    {plan.dataset}: {counts}; {len(plan.classes)} classes",
         f"  trials    {trials}, each of {seeds} and up to {plan.epochs} epochs"
         + (f"; {plan.trials_ended} are there already" if plan.trials_ended else ""),
-        f"  features  at {plan.image_size} px: {plan.images_missing:,} to compute, {plan.images_cached:,} cached",
+        f"  features  {features}: {plan.images_missing:,} to compute, {plan.images_cached:,} cached",
         f"  time      about {duration(plan.seconds)}, a rough estimate",
         f"  disk      at most {size(plan.checkpoint_bytes)} of checkpoints and {size(plan.feature_bytes)} of features",
         f"  MLflow    experiment {plan.experiment}, run {plan.study_run}"

@@ -104,6 +104,7 @@ class Space(Table):
     learning_rate: Range
     dense_units: Range
     dropout: Range
+    views: Range | None = None
     pooling: Range | None = None
     dense_layers: Range | None = None
     dense_units_2: Range | None = None
@@ -191,6 +192,11 @@ def _bounds(allowed: AnyRange) -> tuple[tuple[tuple[str | int, ...], Value], ...
     if isinstance(allowed, Fixed):
         return ((("value",), allowed.value),)
     return ((("min_value",), allowed.min_value), (("max_value",), allowed.max_value))
+
+
+def largest(allowed: AnyRange) -> tuple[Value, ...]:
+    """The values among which a range's largest one is."""
+    return tuple(bound for _, bound in _bounds(allowed))
 
 
 def _is_number(value: Any) -> bool:

@@ -61,6 +61,12 @@ def make_wide_text(num_trials: int = 12) -> str:
 
 
 WIDE = """
+[views]
+number = 1
+horizontal_flip = true
+[space.views]
+type = "choice"
+values = [1, 2]
 [space.pooling]
 type = "choice"
 values = ["avg", "max", "both"]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from fashion_tuning.config import (
     IntRange,
     Space,
     Study,
+    Views,
     load_card,
     parse_card,
 )
+from fashion_tuning.data.views import View
 from fashion_tuning.errors import UsageError
 from fashion_tuning.hyperparameters import HYPERPARAMETERS, OPTIONAL, Value
 
@@ -353,6 +356,7 @@ IMPORTANT: dict[str, Change] = {
     "image size": lambda card: card["images"].update(image_size=151),
     "interpolation": lambda card: card["images"].update(interpolation="bilinear"),
     "aspect": lambda card: card["images"].update(aspect="pad"),
+    "views": lambda card: card.update(views={"number": 1, "horizontal_flip": True}),
     "engine": lambda card: card.update(model={"engine": "openvino"}),
     "precision": lambda card: card.update(model={"precision": "bfloat16"}),
     "epochs": lambda card: card["training"].update(epochs=11),
@@ -419,7 +423,7 @@ def test_each_deciding_setting_has_a_digest_of_its_own(case: str) -> None:
 def test_the_tables_above_name_every_setting_that_a_card_has() -> None:
     """A setting that a card gets later has to be entered in one of the two tables."""
     before = _flat(load_card(MAIN).model_dump())
-    touched = {f"configurations.{name}" for name in OPTIONAL}  # see below
+    touched = {f"configurations.{name}" for name in OPTIONAL} | {"views"}  # see below
     touched |= {"model.backbone", "search.factor", "search.hyperband_iterations"}  # one value; of another tuner
     for change in (*UNIMPORTANT.values(), *IMPORTANT.values()):
         values = main_values()
@@ -433,6 +437,7 @@ def test_the_tables_above_name_every_setting_that_a_card_has() -> None:
 
 # One legal value of each, with what makes it active.
 OTHERS: dict[str, dict[str, Value]] = {
+    "views": {"views": 2},
     "pooling": {"pooling": "both"},
     "dense_layers": {"dense_layers": 2},
     "dense_units_2": {"dense_layers": 2, "dense_units_2": 50},
@@ -458,6 +463,8 @@ def listed(values: dict[str, Value], *, dense_units: int = 100) -> dict[str, Any
     card = main_values()
     del card["search"], card["space"]
     first = {"learning_rate": 0.001, "dense_units": dense_units, "dropout": 0.2}
+    if "views" in values:
+        card["views"] = {"number": 1, "horizontal_flip": True}
     return {**card, "configurations": ({**first, **values},)}
 
 
@@ -472,8 +479,9 @@ def test_each_of_them_changes_the_digest_and_is_trained_with(name: str) -> None:
     values = OTHERS[name]
     card = Card.model_validate(listed(values))
     assert card.values_of(card.configurations[0]).items() >= values.items()
-    without = {key: value for key, value in values.items() if key != name}
-    assert digest(listed(values)) != digest(listed(without))
+    changed = listed(values)
+    without = {**changed, "configurations": ({**changed["configurations"][0], name: None},)}
+    assert digest(changed) != digest(without)
 
 
 @pytest.mark.parametrize("name", [name for name, one in HYPERPARAMETERS.items() if one.parent])
@@ -501,6 +509,46 @@ def test_values_that_are_none(name: str, value: Value) -> None:
     with pytest.raises(ValidationError) as caught:
         Card.model_validate(listed({**OTHERS[name], name: value}))
     assert HYPERPARAMETERS[name].expected in str(caught.value)
+
+
+VIEWS = {"number": 3, "horizontal_flip": True, "rotation": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [
+        ({"number": 3}, "a change beside number"),
+        ({"number": 2, "horizontal_flip": True}, "1: there is one mirror image"),
+        ({"number": 0, "rotation": 10.0}, "greater than or equal to 1"),
+        ({"number": 1, "rotation": 181.0}, "less than or equal to 180"),
+        ({"number": 1, "crop": 0.0}, "greater than or equal to 0.1"),
+        ({"number": 1, "blur": 1.0}, "one of the keys number, horizontal_flip"),
+    ],
+)
+def test_views_that_are_none(views: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Card.model_validate({**main_values(), "views": views})
+
+
+def test_views_decide_the_study_and_trials_draw_from_as_many_as_there_are() -> None:
+    card = {**main_values(), "views": VIEWS}
+    assert digest(card) not in {digest(main_values()), digest({**card, "views": {**VIEWS, "number": 2}})}
+    card["space"]["views"] = {"type": "choice", "values": (1, 4)}
+    read = Card.model_validate(card)
+    assert read.values_of(read.configurations[0])["views"] == 4
+    card["space"]["views"] = {"type": "choice", "values": (1, 4, 5)}
+    with pytest.raises(ValidationError, match="at most 4, the photo itself included"):
+        Card.model_validate(card)
+    del card["views"]
+    with pytest.raises(ValidationError, match=r"a table \[views\]"):
+        Card.model_validate(card)
+
+
+def test_every_setting_of_a_view_may_stand_in_a_card() -> None:
+    assert set(Views.model_fields) == {field.name for field in fields(View)}
+    for field in fields(View):
+        if field.name != "number":
+            assert Views.model_fields[field.name].default == field.default
 
 
 def test_a_configuration_has_what_the_space_fixes_and_the_default_of_what_it_searches() -> None:

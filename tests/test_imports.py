@@ -33,6 +33,7 @@ ROOMS: list[set[str]] = [
     {"model", "measures"},
     {"data", "tracking"},
     {"config"},
+    {"settings"},
     {"space"},
     {"table", "hyperparameters"},
     {"files"},
@@ -59,7 +60,7 @@ DOORS = {
     "pooch": "data/",
     "typer": ("main.py", "cli.py", "cli_models.py", "cli_cache.py", "options.py"),
     "pandas": ("cli.py", "notebook.py", "model/classifier.py"),
-    "pydantic": ("config.py", "space.py", "table.py"),
+    "pydantic": ("config.py", "settings.py", "space.py", "table.py"),
     "pydantic_core": "table.py",
 }
 

@@ -58,6 +58,11 @@ EVENTS: list[Event] = [
 ]
 
 
+def test_a_plan_counts_views() -> None:
+    lines = plan_text(replace(PLAN, num_views=4, images_missing=15_681, images_cached=3_409)).splitlines()
+    assert "  features  at 150 px, 4 views of train: 15,681 to compute, 3,409 cached" in lines
+
+
 def test_a_plan_says_photos_trials_time_and_disk_within_80_characters() -> None:
     lines = plan_text(PLAN).splitlines()
     assert max(len(line) for line in lines) <= 80

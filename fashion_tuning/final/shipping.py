@@ -66,7 +66,7 @@ def _exact_validation(job: Job, worker: Worker) -> FeatureRef:
     inputs = job.inputs
     key = inputs.key.exact
     ref = feature_ref(key, "validation", manifest=inputs.dataset.manifest, cache_dir=inputs.cache_dir)
-    for _ in worker.run(compute_features, ref, key, root=inputs.dataset.root, weights=inputs.weights):
+    for _ in worker.run(compute_features, ref, root=inputs.dataset.root, weights=inputs.weights):
         pass
     return ref
 

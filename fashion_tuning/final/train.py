@@ -19,7 +19,7 @@ from fashion_tuning.study.final_queue import BASELINE, FinalQueue
 from fashion_tuning.study.ownership import owned
 from fashion_tuning.study.plan import estimate_listed, make_plan, require_disk
 from fashion_tuning.study.recorded import read_recorded
-from fashion_tuning.study.session import close_left, closing, computed_features, open_attempts
+from fashion_tuning.study.session import close_left, closing, computed_features, log_views, open_attempts
 from fashion_tuning.tracking import registry
 from fashion_tuning.tracking.evaluation_run import find_evaluation
 from fashion_tuning.tracking.records import TrialRecord, current_study, find_studies
@@ -90,6 +90,7 @@ def _train(job: Job, run: FinalRun, *, workers: list[Worker], report: Report) ->
             resumed=bool(trials_ended),
         )
     )
+    log_views(inputs, run)
     if seconds := computed_features(inputs, refs, workers[0], report):
         run.log({"seconds_features": seconds}, step=trials_ended)
     Coordinator(

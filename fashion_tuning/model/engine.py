@@ -69,7 +69,7 @@ class HeadTrainer:
     Args:
       heads: Keras models (batch, features) -> logits (batch, classes), built and unshared.
       values: Of the optimizer and the loss, see `hyperparameters`.
-      features: (images, features) float32.
+      features: (views * images, features) float32, view by view.
       labels: (images,) int class indices.
       batch_size: Images per step; the last step of an epoch takes what is left.
       epochs: How many a schedule is laid out for.
@@ -109,7 +109,7 @@ class HeadTrainer:
         """One pass over the images.
 
         Args:
-          order: (seeds, images) int, for each seed the image indices in the order of training.
+          order: (seeds, images) int, for each seed the rows of features in the order of training.
 
         Returns:
           Mean loss and mean accuracy of each seed over the epoch, (seeds,) float64 each, as
@@ -164,7 +164,7 @@ class HeadTrainer:
         losses, hits = [], []
         with tf.GradientTape() as tape:
             for head, rows in zip(self.heads, tf.unstack(batch, num=len(self.heads)), strict=True):
-                labels = tf.gather(self._labels, rows)
+                labels = tf.gather(self._labels, rows % len(self._labels))
                 logits = head(tf.gather(self._features, rows), training=True)
                 losses.append(self._loss(labels, logits))
                 hits.append(tf.reduce_sum(tf.cast(tf.argmax(logits, 1, tf.int32) == labels, tf.float32)))

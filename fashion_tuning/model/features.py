@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from fashion_tuning.config import Card
 from fashion_tuning.data.decode import DECODE_VERSION, Sizing
 from fashion_tuning.data.manifest import Manifest
+from fashion_tuning.data.views import View
 from fashion_tuning.errors import DataError, DiskError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import disk_errors, write_text
@@ -76,18 +77,27 @@ class FeatureRef:
     """Where one split's features lie and which rows they are, small enough to hand to a worker.
 
     Args:
+      key: What decides their values.
       folder: features/<key digest> in the cache.
       split: Name of the split.
       photos: (path, sha256, label) of each row, in manifest order.
       classes: Class names; a label's index is its place here.
       num_features: Width of a row.
+      views: The same photos in other views, see data/views.py.
     """
 
+    key: FeatureKey
     folder: Path
     split: str
     photos: tuple[tuple[str, str, str], ...]
     classes: tuple[str, ...]
     num_features: int
+    views: tuple[FeatureRef, ...] = ()
+
+    @property
+    def every(self) -> tuple[FeatureRef, ...]:
+        """The photos themselves, then their views."""
+        return (self, *self.views)
 
     @property
     def array(self) -> ShardedArray:
@@ -125,6 +135,7 @@ def _keras() -> str:
 def feature_ref(key: FeatureKey, split: str, *, manifest: Manifest, cache_dir: Path) -> FeatureRef:
     """Where the features of one split lie, whether they are computed yet or not."""
     return FeatureRef(
+        key=key,
         folder=cache_dir / "features" / key.digest,
         split=split,
         photos=tuple((photo.path, photo.sha256, photo.label) for photo in manifest.select(split)),
@@ -172,7 +183,7 @@ def features_lock(folder: Path) -> FileLock:
     return FileLock(folder.with_name(f"{folder.name}.lock"))
 
 
-def compute_features(ref: FeatureRef, key: FeatureKey, *, root: Path, weights: Weights) -> Iterator[FeatureProgress]:
+def compute_features(ref: FeatureRef, *, root: Path, weights: Weights) -> Iterator[FeatureProgress]:
     """Computes the shards that are missing or damaged, one after the other.
 
     Writes <split>.npy, <split>.json and key.json below `ref.folder`, and what was damaged into
@@ -185,7 +196,7 @@ def compute_features(ref: FeatureRef, key: FeatureKey, *, root: Path, weights: W
     """
     if all(verify_shards(ref)):
         with suppress(DiskError):  # the time of use matters to `cache prune` alone
-            _write_key(ref, key)
+            _write_key(ref)
         yield FeatureProgress(ref.split, len(ref.photos), len(ref.photos))
         return
     lock = features_lock(ref.folder)
@@ -200,12 +211,12 @@ def compute_features(ref: FeatureRef, key: FeatureKey, *, root: Path, weights: W
             done = sum(len(ref.rows(shard)) for shard, digest in enumerate(ref.array.digests()) if digest)
             yield FeatureProgress(ref.split, done, len(ref.photos), waiting=True)
     try:
-        yield from _compute_missing(ref, key, root, weights)
+        yield from _compute_missing(ref, root, weights)
     finally:
         lock.release()
 
 
-def _compute_missing(ref: FeatureRef, key: FeatureKey, root: Path, weights: Weights) -> Iterator[FeatureProgress]:
+def _compute_missing(ref: FeatureRef, root: Path, weights: Weights) -> Iterator[FeatureProgress]:
     good = verify_shards(ref)
     done = sum(len(ref.rows(shard)) for shard, is_good in enumerate(good) if is_good)
     yield FeatureProgress(ref.split, done, len(ref.photos), set_aside=ref.array.set_aside(good))
@@ -214,9 +225,12 @@ def _compute_missing(ref: FeatureRef, key: FeatureKey, root: Path, weights: Weig
         return
     from fashion_tuning.model.extraction import Extractor
 
-    _write_key(ref, key)
+    _write_key(ref)
     ref.array.allocate()
-    extractor = Extractor(weights, key.sizing, engine=key.engine, precision=key.precision, cut=key.cut)
+    key = ref.key
+    extractor = Extractor(
+        weights, key.sizing, View.parse(key.view), engine=key.engine, precision=key.precision, cut=key.cut
+    )
     wanted = [ref.photos[row] for shard in missing for row in ref.rows(shard)]
     batches = extractor.features([(root / path, sha256) for path, sha256, _ in wanted])
     for shard in missing:
@@ -233,5 +247,5 @@ def _compute_missing(ref: FeatureRef, key: FeatureKey, root: Path, weights: Weig
         done += len(block)
 
 
-def _write_key(ref: FeatureRef, key: FeatureKey) -> None:
-    write_text(ref.folder / "key.json", json.dumps(key.parts(), indent=1, sort_keys=True))
+def _write_key(ref: FeatureRef) -> None:
+    write_text(ref.folder / "key.json", json.dumps(ref.key.parts(), indent=1, sort_keys=True))

@@ -90,7 +90,9 @@ def train_trial(
 
     forget_models()
     num_classes = len(train.classes)
-    features = load_features(train)
+    num_views = int(settings.values.get("views", len(train.every)))
+    views = [load_features(one) for one in train.every[:num_views]]
+    features = np.concatenate(views) if num_views > 1 else views[0]
     val_features = load_features(validation)
     labels, val_labels = train.labels(), validation.labels()
     seeds = range(1, settings.num_seeds + 1)
@@ -117,7 +119,13 @@ def train_trial(
     best = np.full(len(heads), -1.0)
     for epoch in range(1, settings.epochs + 1):
         started = time.perf_counter()
-        order = epoch_order(len(labels), study_seed=settings.study_seed, num_seeds=settings.num_seeds, epoch=epoch)
+        order = epoch_order(
+            len(labels),
+            study_seed=settings.study_seed,
+            num_seeds=settings.num_seeds,
+            epoch=epoch,
+            num_views=num_views,
+        )
         loss, accuracy = trainer.run_epoch(order)
         trained = time.perf_counter()
         with trainer.averaged():
@@ -156,14 +164,18 @@ def train_trial(
             lowered = epoch
 
 
-def epoch_order(num_images: int, *, study_seed: int, num_seeds: int, epoch: int) -> np.ndarray:
-    """The order of images in one epoch, (num_seeds, num_images) int32: a permutation per seed."""
-    return np.stack(
-        [
-            np.random.default_rng(derive_seed(study_seed, seed, "order", epoch)).permutation(num_images)
-            for seed in range(1, num_seeds + 1)
-        ]
-    ).astype(np.int32)
+def epoch_order(num_images: int, *, study_seed: int, num_seeds: int, epoch: int, num_views: int = 1) -> np.ndarray:
+    """The rows of features in the order of one epoch, (num_seeds, num_images) int32.
+
+    Per seed a permutation of the images, of each image one view drawn by itself; view v of image i is row
+    v * num_images + i.
+    """
+    orders = []
+    for seed in range(1, num_seeds + 1):
+        images = np.random.default_rng(derive_seed(study_seed, seed, "order", epoch)).permutation(num_images)
+        draws = np.random.default_rng(derive_seed(study_seed, seed, "views", epoch))
+        orders.append(images + num_images * draws.integers(0, num_views, num_images))
+    return np.stack(orders).astype(np.int32)
 
 
 def _score(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

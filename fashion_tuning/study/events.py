@@ -34,6 +34,7 @@ class Plan:
     generation: int
     resumed: bool
     changed: tuple[str, ...]
+    num_views: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fashion_tuning.config import Card, Study
+from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.data.source import Dataset
+from fashion_tuning.data.views import View
 from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model.features import FeatureKey, FeatureRef, feature_key, feature_ref
 from fashion_tuning.model.training import TRAINING_VERSION, TrialSettings
@@ -70,10 +72,25 @@ class StudyInputs:
         )
 
     def refs(self) -> dict[str, FeatureRef]:
-        key = self.key
-        return {
-            split: feature_ref(key, split, manifest=self.dataset.manifest, cache_dir=self.cache_dir) for split in SPLITS
-        }
+        return split_refs(self.card, self.key, manifest=self.dataset.manifest, cache_dir=self.cache_dir)
+
+
+def split_refs(card: Card, key: FeatureKey, *, manifest: Manifest, cache_dir: Path) -> dict[str, FeatureRef]:
+    """Where the features of each split lie in a cache, if they are there; of photos to train on their views as well."""
+    refs = {split: feature_ref(key, split, manifest=manifest, cache_dir=cache_dir) for split in SPLITS}
+    views = tuple(
+        feature_ref(replace(key, view=view.name), "train", manifest=manifest, cache_dir=cache_dir)
+        for view in card_views(card)
+    )
+    return {**refs, "train": replace(refs["train"], views=views)}
+
+
+def card_views(card: Card) -> tuple[View, ...]:
+    """The views that a card asks for, the photo itself not among them."""
+    if card.views is None:
+        return ()
+    settings = card.views.model_dump(exclude={"number"})
+    return tuple(View(number, **settings) for number in range(1, 1 + card.views.number))
 
 
 def experiment_name(card: Card, *, drawn: bool) -> str:

@@ -54,9 +54,8 @@ def estimate_listed(
     card: Card, refs: Mapping[str, FeatureRef], trials: Sequence[tuple[Mapping[str, Value], int]]
 ) -> Cost:
     """What features and these trials will cost, (values, epochs) each; read-only."""
-    missing = sum(
-        len(ref.rows(shard)) for ref in refs.values() for shard, good in enumerate(verify_shards(ref)) if not good
-    )
+    wanted = [one for ref in refs.values() for one in ref.every]
+    missing = sum(len(ref.rows(shard)) for ref in wanted for shard, good in enumerate(verify_shards(ref)) if not good)
     num_train, num_classes = len(refs["train"].photos), len(refs["train"].classes)
     num_features = refs["train"].num_features
     seconds = estimate.feature_seconds(missing, image_size=card.images.image_size)
@@ -66,7 +65,7 @@ def estimate_listed(
         seconds += estimate.trial_seconds(card, num_images=num_train, parameters=parameters, epochs=epochs)
         disk += estimate.checkpoint_bytes(card, parameters=parameters, epochs=epochs)
     return Cost(
-        images_cached=sum(len(ref.photos) for ref in refs.values()) - missing,
+        images_cached=sum(len(ref.photos) for ref in wanted) - missing,
         images_missing=missing,
         seconds=seconds,
         checkpoint_bytes=disk,
@@ -84,7 +83,7 @@ def require_disk(cost: Cost, *, store: Store, cache_dir: Path) -> None:
     if store.folder:
         wanted.append((store.folder, cost.checkpoint_bytes, "checkpoints"))
     for folder, num_bytes, what in wanted:
-        free = shutil.disk_usage(folder).free
+        free = shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists())).free
         if num_bytes > free:
             raise DiskError(
                 f"{folder} has {size(free)} free, {what} may need {size(num_bytes)}",
@@ -128,4 +127,5 @@ def make_plan(
         generation=study.generation,
         resumed=resumed,
         changed=changed,
+        num_views=card.views.number if card.views else 0,
     )

@@ -9,8 +9,8 @@ from typing import Any
 from fashion_tuning.config import Card, parse_card
 from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.errors import FashionTuningError, StoreError
-from fashion_tuning.model.features import FeatureKey, FeatureRef, feature_ref
-from fashion_tuning.study.inputs import SPLITS
+from fashion_tuning.model.features import FeatureKey, FeatureRef
+from fashion_tuning.study.inputs import split_refs
 from fashion_tuning.tracking.records import StudyRecord, artifacts, read_source
 from fashion_tuning.tracking.store import Store
 
@@ -38,8 +38,8 @@ class RecordedStudy:
     source: Path | None
 
     def refs(self, cache_dir: Path) -> dict[str, FeatureRef]:
-        """Where the features of each split lie in a cache, if they are there."""
-        return {split: feature_ref(self.key, split, manifest=self.manifest, cache_dir=cache_dir) for split in SPLITS}
+        """See `inputs.split_refs`."""
+        return split_refs(self.card, self.key, manifest=self.manifest, cache_dir=cache_dir)
 
 
 def read_recorded(store: Store, record: StudyRecord) -> RecordedStudy:

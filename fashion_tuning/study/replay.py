@@ -142,7 +142,7 @@ def _compute_features(
     data_dir: Path | None,
     tell: Callable[[str], None],
 ) -> None:
-    missing = [ref for ref in refs.values() if not all(verify_shards(ref))]
+    missing = [one for ref in refs.values() for one in ref.every if not all(verify_shards(one))]
     if not missing:
         return
     root = data_dir or recorded.source
@@ -159,7 +159,7 @@ def _compute_features(
         )
     for ref in missing:
         tell(f"features of {len(ref.photos)} {ref.split} photos are computed")
-        for _ in worker.run(compute_features, ref, recorded.key, root=root, weights=weights):
+        for _ in worker.run(compute_features, ref, root=root, weights=weights):
             pass
 
 

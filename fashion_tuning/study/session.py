@@ -7,16 +7,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fashion_tuning.data.contact_sheet import draw_views
 from fashion_tuning.errors import DiskError, StoreError, StudyOwnedError
+from fashion_tuning.files import SCRATCH, disk_errors, scratch_folder
 from fashion_tuning.model.features import FeatureRef, compute_features
 from fashion_tuning.study.events import FeaturesProgress, Notice, Report
 from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.inputs import StudyInputs
+from fashion_tuning.study.inputs import StudyInputs, card_views
 from fashion_tuning.study.ownership import is_free
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord, find_left, find_studies, read_attempts
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import StudyRun
 from fashion_tuning.tracking.trial_run import close_as_killed
+
+VIEWS = "views.png"
 
 
 def close_left(store: Store, own: StudyRecord, *, cache_dir: Path) -> None:
@@ -65,16 +69,32 @@ def _end(run: StudyRun, status: str) -> None:
     run.end(status)
 
 
+def log_views(inputs: StudyInputs, run: StudyRun) -> None:
+    """Keeps a picture of some photos' views with the run, where the card asks for views; one photo per class."""
+    views = card_views(inputs.card)
+    if not views or any(one.path == VIEWS for one in run.store.call(lambda client: client.list_artifacts(run.run_id))):
+        return
+    manifest = inputs.dataset.manifest
+    first = {photo.label: photo for photo in reversed(manifest.select("train"))}
+    photos = [(inputs.dataset.path(first[label]), first[label].sha256) for label in manifest.classes if label in first]
+    with scratch_folder() as folder:
+        path = folder / VIEWS
+        with disk_errors(path, instead=SCRATCH):
+            draw_views(photos, inputs.key.sizing, views).save(path)
+        run.store.upload(run.run_id, path)
+
+
 def computed_features(
     inputs: StudyInputs, refs: Mapping[str, FeatureRef], worker: Worker, report: Report
 ) -> float | None:
     """Makes sure that all features stand in the cache; seconds it took, None where they were there."""
-    total = sum(len(ref.photos) for ref in refs.values())
+    wanted = [one for ref in refs.values() for one in ref.every]
+    total = sum(len(ref.photos) for ref in wanted)
     before = computed = 0
     started = time.perf_counter()
-    for ref in refs.values():
+    for ref in wanted:
         last: int | None = None
-        for progress in worker.run(compute_features, ref, inputs.key, root=inputs.dataset.root, weights=inputs.weights):
+        for progress in worker.run(compute_features, ref, root=inputs.dataset.root, weights=inputs.weights):
             if last is not None and not progress.waiting:
                 computed += progress.done - last
             last = progress.done

@@ -12,7 +12,7 @@ from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs
 from fashion_tuning.study.ownership import owned
 from fashion_tuning.study.plan import estimate_cost, make_plan, require_disk
-from fashion_tuning.study.session import close_left, closing, computed_features, open_attempts
+from fashion_tuning.study.session import close_left, closing, computed_features, log_views, open_attempts
 from fashion_tuning.tracking.records import (
     StudyRecord,
     current_study,
@@ -82,6 +82,7 @@ def tune(
                 changed=() if same or not known else differences(known[0].parts, inputs.study.parts()),
             )
             report(plan)
+            log_views(inputs, run)
             if seconds := computed_features(inputs, refs, workers[0], report):
                 run.log({"seconds_features": seconds}, step=trials_ended)
             Coordinator(

@@ -7,6 +7,7 @@ import numpy as np
 
 from fashion_tuning.data.decode import Sizing, decode
 from fashion_tuning.data.source import Dataset
+from fashion_tuning.data.views import IDENTITY
 from fashion_tuning.model.backbone import build_prefix
 from fashion_tuning.model.extraction import BATCH_SIZE, Extractor
 from fashion_tuning.model.weights import Weights
@@ -29,7 +30,7 @@ def measure(dataset: Dataset, weights: Weights, *, image_size: int) -> Extractio
     prefix = build_prefix(weights, image_size=image_size)
     bare, whole = [], []
     extractor = Extractor(
-        weights, image_size=image_size, interpolation="nearest", engine="keras-tensorflow", precision="float32"
+        weights, Sizing(image_size), IDENTITY, engine="keras-tensorflow", precision="float32", cut="avg_pool"
     )
     prefix.predict_on_batch(pixels[:BATCH_SIZE])
     list(extractor.features(photos[:BATCH_SIZE]))

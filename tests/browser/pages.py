@@ -9,11 +9,11 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlflow.tracking import MlflowClient
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, TimeoutError, sync_playwright
 
 from fashion_tuning.report.description import VIEW
 from fashion_tuning.tracking.views import view_link
@@ -36,6 +36,7 @@ SETTINGS = {
     "mlflow.assistant.panelOpen_v1": "false",
 }
 WAIT = 60_000  # milliseconds
+ATTEMPTS = 3
 
 
 @contextmanager
@@ -113,11 +114,18 @@ class Ui:
         chosen.filter(has_text="seed_1/loss").locator("[class*=item-remove]").click()
         chosen.filter(has_text=metric).wait_for()
 
-    def artifact(self, run_id: str, *path: str) -> None:
-        """One artifact of a run, by the names in its tree."""
-        self._open(f"#/experiments/{self.experiment_id}/runs/{run_id}/artifacts")
-        for name in path:
-            self.page.get_by_text(name, exact=True).first.click()
+    def picture(self, run_id: str, *path: str) -> Locator:
+        """An artifact of a run that is a picture, by the names in its tree; opened again where a click was lost."""
+        image = self.page.locator(f"img[src^='blob:'], img[src*='{path[-1]}'], .image-outer-container img").first
+        for _ in range(ATTEMPTS):
+            self._open(f"#/experiments/{self.experiment_id}/runs/{run_id}/artifacts")
+            for name in path:
+                self.page.get_by_text(name, exact=True).first.click()
+            with suppress(TimeoutError):
+                image.wait_for(timeout=WAIT / ATTEMPTS)
+                break
+        image.wait_for()
+        return image
 
     def run(self, run_id: str) -> None:
         """A run's own page."""

@@ -129,9 +129,7 @@ def test_the_compare_page_has_parallel_coordinates_of_what_was_searched(ui: page
 
 def test_a_figure_of_the_report_renders(ui: pages.Ui) -> None:
     (study,) = ui.run_ids("study")
-    ui.artifact(study, "report", "history.png")
-    image = ui.page.locator("img[src^='blob:'], img[src*='history.png'], .image-outer-container img").first
-    image.wait_for()
+    image = ui.picture(study, "report", "history.png")
     assert image.evaluate("one => one.complete && one.naturalWidth") > 500
 
 

@@ -9,17 +9,27 @@ import pytest
 
 from fashion_tuning.errors import ParityError
 from fashion_tuning.final.reduced import Agreement, compare, require_agreement
-from fashion_tuning.model.features import FeatureRef
+from fashion_tuning.model.features import FeatureKey, FeatureRef
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 NUM_PHOTOS = 200
+KEY = FeatureKey(
+    manifest="m",
+    image_size=71,
+    interpolation="nearest",
+    preprocessing="tf",
+    backbone="xception",
+    weights="w",
+    cut="avg_pool",
+    engine="keras-tensorflow",
+)
 
 
 def write(folder: Path, features: np.ndarray) -> FeatureRef:
     """Features of photos that are all of the first class."""
     photos = tuple((f"{number}.jpg", "", "hat") for number in range(len(features)))
-    ref = FeatureRef(folder, "validation", photos, ("hat", "shoes"), features.shape[1])
+    ref = FeatureRef(KEY, folder, "validation", photos, ("hat", "shoes"), features.shape[1])
     ref.array.allocate()
     for shard in range(ref.array.num_shards):
         rows = ref.rows(shard)

@@ -46,6 +46,7 @@ def write_features(folder: Path, split: str, features: np.ndarray, labels: np.nd
     """Puts made-up features, (images, features) float32, into the cache's own format."""
     classes = tuple(f"class {number}" for number in range(labels.max() + 1))
     ref = FeatureRef(
+        key=make_key(),
         folder=folder,
         split=split,
         photos=tuple((f"{number:04d}.jpg", "", classes[label]) for number, label in enumerate(labels)),

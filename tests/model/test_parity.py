@@ -97,7 +97,7 @@ def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     refs = {split: feature_ref(key, split, manifest=manifest, cache_dir=scratch) for split in NUM_IMAGES}
     pixels = {}
     for split, ref in refs.items():
-        for _ in compute_features(ref, key, root=root, weights=weights):
+        for _ in compute_features(ref, root=root, weights=weights):
             pass
         pixels[split] = np.stack([decode(root / path, Sizing(image_size, "bilinear")) for path, _, _ in ref.photos])
     results = list(train_trial(SETTINGS, refs["train"], refs["validation"], scratch / "checkpoints"))

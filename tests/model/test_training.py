@@ -276,6 +276,57 @@ def test_adam_in_one_kernel_is_keras_s_adam() -> None:
     np.testing.assert_allclose(moved_by(engine.FusedAdam(0.003)), expected, rtol=1e-5, atol=2e-6)
 
 
+# --- views: an epoch sees each image once, in one of its views ---
+
+
+def with_views(refs: Refs, folder: Path, *, count: int) -> Refs:
+    """The same labels with other features, view by view."""
+    train_ref, validation = refs
+    random, labels = np.random.default_rng(4), train_ref.labels()
+    views = tuple(
+        write_features(
+            folder / str(number), "train", random.normal(size=(len(labels), SIZE)).astype(np.float32), labels
+        )
+        for number in range(1, 1 + count)
+    )
+    return replace(train_ref, views=views), validation
+
+
+def test_an_epoch_takes_each_image_once_and_draws_its_view() -> None:
+    order = epoch_order(200, study_seed=1, num_seeds=2, epoch=3, num_views=4)
+    plain = epoch_order(200, study_seed=1, num_seeds=2, epoch=3)
+    np.testing.assert_array_equal(order % 200, plain)
+    counts = np.bincount(order.ravel() // 200, minlength=4)
+    assert counts.sum() == 400
+    assert counts.min() > 60
+    other = epoch_order(200, study_seed=1, num_seeds=2, epoch=4, num_views=4)
+    assert not np.array_equal(np.argsort(order[0] % 200), np.argsort(other[0] % 200))
+    views = [one[0][np.argsort(one[0] % 200)] // 200 for one in (order, other)]
+    assert 0.5 < np.mean(views[0] != views[1]) < 0.95
+
+
+def test_training_draws_from_the_views(refs: Refs, results: list[EpochResult], tmp_path: Path) -> None:
+    views = with_views(refs, tmp_path, count=2)
+    assert_same(train(views, tmp_path / "one", with_values(views=1)), results)
+    every = train(views, tmp_path / "every")
+    assert_same(every, train(views, tmp_path / "again", with_values(views=3)))
+    assert not np.array_equal(every[0].loss, results[0].loss)
+    two = train(views, tmp_path / "two", with_values(views=2))
+    assert_same(two, train(with_views(refs, tmp_path / "first", count=1), tmp_path / "other"))
+
+
+def test_views_are_trained_with_the_labels_of_their_images(refs: Refs, tmp_path: Path) -> None:
+    """Views that say the label outright are learnt; with the labels of other images they could not be."""
+    train_ref, validation = refs
+    labels = train_ref.labels()
+    told = np.zeros((len(labels), SIZE), np.float32)
+    told[np.arange(len(labels)), labels] = 10
+    view = write_features(tmp_path / "told", "train", told, labels)
+    settings = replace(with_values(dropout=0.0, learning_rate=0.05), epochs=12)
+    last = train((replace(train_ref, views=(view,)), validation), tmp_path, settings)[-1]
+    assert (last.accuracy > 0.9).all()
+
+
 # --- what a card may name beside the three: each as Keras itself would train ---
 
 TRAINED = {

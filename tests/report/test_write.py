@@ -156,6 +156,7 @@ def test_a_study_of_many_hyperparameters(
     inputs = replace(inputs_of(parse_card(text, name="wide")), card_text=text)
     study = tune(inputs, store, workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
     assert check(store, study, cache_dir=inputs.cache_dir).differences == ()
+    assert "views.png" in {one.path for one in MlflowClient(store.uri).list_artifacts(study.run_id)}
     board = leaderboard(store, study)
     for row in board.rows:
         values, parameters = row.record.values, row.record.parameters
