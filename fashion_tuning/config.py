@@ -70,6 +70,7 @@ class Card(Table):
             raise wrong(lacking, received=None, expected=f"a table [{lacking}] beside [{given}]: a search needs both")
         if self.search is None and not self.configurations:
             raise wrong(received=None, expected="[search] and [space], or [[configurations]]: nothing to train")
+        self._check_views()
         seen: dict[str, int] = {}
         for place, configuration in enumerate(self.configurations):
             values = self._checked_values(place)
@@ -78,7 +79,6 @@ class Card(Table):
                 raise wrong(
                     "configurations", place, received=values, expected=f"one that #{earlier + 1} is not already"
                 )
-        self._check_views()
         listed = len(self.configurations)
         if self.search and self.search.max_trials is not None and self.search.max_trials < listed:
             expected = f"at least {listed}: the listed configurations count"

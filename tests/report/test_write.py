@@ -167,7 +167,7 @@ def test_a_study_of_many_hyperparameters(
     written = write_report(store, study, tmp_path / "out")
     page = written.page.read_text(encoding="utf-8")
     assert "label smoothing" in page
-    assert any(reading.startswith("weight decay: ") for reading in written.readings)
+    assert any(reading.startswith("optimizer: ") for reading in written.readings)
     shown = run("leaderboard", "small", "--tracking-uri", store.uri, folder=tmp_path)
     assert "ema momentum 0.5" in " ".join(shown.stdout.lower().split())
     again = fashion_tuning.load_study("small", tracking_uri=store.uri).trials
