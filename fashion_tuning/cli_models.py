@@ -16,6 +16,7 @@ from fashion_tuning.options import (
     ReportOption,
     StoreOption,
     TimeoutOption,
+    ViewsOption,
     cache_folder,
     environment_folder,
 )
@@ -68,6 +69,7 @@ def evaluate(
         str, typer.Argument(help="NAME, NAME@ALIAS or NAME/VERSION; a name alone means its champion.")
     ] = "fashion-classifier",
     split: Annotated[str, typer.Option(help="test, validation or train; every look at test is counted.")] = "test",
+    average_views: ViewsOption = False,
     data_dir: DataOption = None,
     tracking_uri: StoreOption = None,
     as_json: JsonOption = False,
@@ -78,6 +80,7 @@ def evaluate(
     start_evaluation(
         model,
         split=split,
+        average_views=average_views,
         data_dir=data_dir,
         environment_dir=environment_folder(),
         tracking_uri=tracking_uri,
@@ -91,6 +94,7 @@ def predict(
     files: Annotated[list[Path], typer.Argument(help="Photos, folders of them, or - for one on standard input.")],
     top: Annotated[int, typer.Option(min=1, help="How many categories to name.")] = 3,
     model: ModelOption = "fashion-classifier",
+    average_views: ViewsOption = False,
     tracking_uri: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -103,7 +107,10 @@ def predict(
     def note(text: str) -> None:
         print(text, file=sys.stderr)
 
-    found = terminal.predictions(predictions(files, top=top, model=model, tracking_uri=tracking_uri, tell=note))
+    answers = predictions(
+        files, top=top, model=model, average_views=average_views, tracking_uri=tracking_uri, tell=note
+    )
+    found = terminal.predictions(answers)
     if any(one.problem for one in found):
         raise typer.Exit(1)
 

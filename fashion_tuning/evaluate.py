@@ -6,20 +6,22 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 
-from fashion_tuning.errors import DataError, StoreError
+from fashion_tuning.data.views import IDENTITY
+from fashion_tuning.errors import DataError, StoreError, UsageError
 from fashion_tuning.figures import Mistake, draw_confusion, draw_mistakes, draw_reliability
 from fashion_tuning.files import scratch_folder, write_text
 from fashion_tuning.measures import Figures, PairedTest, mcnemar, measure
 from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict
-from fashion_tuning.model.features import FeatureRef, compute_features, feature_ref, load_features, verify_shards
+from fashion_tuning.model.features import FeatureRef, compute_features, feature_ref, load_features
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.executors import Worker
+from fashion_tuning.study.inputs import card_views
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
 from fashion_tuning.tracking.evaluation_run import BY, FINAL_RUN, LOOK, MANIFEST, MODEL, SPLIT, look
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts
@@ -39,6 +41,7 @@ class Evaluation:
       seeds: Accuracy of every seed's head, seed 1 first.
       baseline: Accuracy of the course's configuration, seed 1; None where it did not come to an end.
       against_baseline: McNemar's exact test of the model, first, against that.
+      num_views: How many views of each photo the probabilities are means over; 1: the photo alone.
     """
 
     run_id: str
@@ -48,6 +51,7 @@ class Evaluation:
     seeds: tuple[float, ...]
     baseline: float | None
     against_baseline: PairedTest | None
+    num_views: int = 1
 
     def metrics(self) -> dict[str, float]:
         """Every single number by name."""
@@ -90,6 +94,7 @@ def evaluate(
     weights: Weights,
     root: Path,
     cache_dir: Path,
+    average_views: bool = False,
     tell: Callable[[int, int], None] = lambda *_: None,
 ) -> Evaluation:
     """Measures a model on a split and records the look; writes features of that split to the cache.
@@ -99,15 +104,23 @@ def evaluate(
     Args:
       by: The command that looks.
       root: Where the photos are.
+      average_views: Average probabilities over the photos and the views that the model's card has.
       tell: Told of (features computed, features in all).
 
     Raises:
+      UsageError: The model's card has no views to average over.
       DataError: Photos are missing or not those on record.
       StoreError: The store, or a checkpoint in it, can't be read.
     """
     recorded = read_recorded(store, subject.final)
-    key = recorded.key.exact
-    ref = feature_ref(key, split, manifest=recorded.manifest, cache_dir=cache_dir)
+    views = [IDENTITY, *(card_views(recorded.card) if average_views else ())]
+    if average_views and len(views) == 1:
+        raise UsageError(f"--average-views of {subject.version}", expected="a model whose card has [views]")
+    refs = [
+        feature_ref(replace(recorded.key.exact, view=view.name), split, manifest=recorded.manifest, cache_dir=cache_dir)
+        for view in views
+    ]
+    ref, mean = refs[0], f", mean of {len(refs)} views" if average_views else ""
     tags = {
         SPLIT: split,
         MANIFEST: recorded.manifest.digest,
@@ -117,27 +130,28 @@ def evaluate(
         BY: by,
     }
     experiment_id = store.make_experiment(subject.final.experiment, description="")
-    name = f"evaluation on {split} · {subject.version}"
+    name = f"evaluation on {split} · {subject.version}{mean}"
     # Before the look: what goes wrong here has shown nothing.
     _require_photos(ref, root)
-    if not all(verify_shards(ref)):
-        for progress in worker.run(compute_features, ref, root=root, weights=weights):
-            tell(progress.done, progress.total)
-    features, labels = load_features(ref), ref.labels()
+    for place, one in enumerate(refs):
+        for progress in worker.run(compute_features, one, root=root, weights=weights):
+            tell(place * progress.total + progress.done, len(refs) * progress.total)
+    features, labels = [load_features(one) for one in refs], ref.labels()
     with look(store, experiment_id, name=name, tags=tags) as taken, scratch_folder() as folder:
         with best_heads(store, subject.winner) as heads:
-            probabilities = np.stack([predict(path, features) for path in heads])
+            probabilities = np.stack([_predict(path, features) for path in heads])
         figures = _measure(probabilities[0], labels, recorded)
         baseline, test = None, None
         hits = probabilities.argmax(-1) == labels
         if subject.baseline is not None:
             with best_heads(store, subject.baseline) as heads:
-                theirs = predict(heads[0], features).argmax(-1) == labels
+                theirs = _predict(heads[0], features).argmax(-1) == labels
             baseline, test = float(theirs.mean()), mcnemar(hits[0], theirs)
         seeds = tuple(float(value) for value in hits.mean(-1))
-        evaluation = Evaluation(taken.run_id, split, taken.number, figures, seeds, baseline, test)
-        _draw(evaluation, probabilities, ref, root=root, folder=folder, version=subject.version)
-        taken.record(evaluation.metrics(), {"split": split, "model": subject.version}, folder)
+        evaluation = Evaluation(taken.run_id, split, taken.number, figures, seeds, baseline, test, len(refs))
+        _draw(evaluation, probabilities, ref, root=root, folder=folder, version=f"{subject.version}{mean}")
+        params = {"split": split, "model": subject.version, "views": str(len(refs))}
+        taken.record(evaluation.metrics(), params, folder)
     return evaluation
 
 
@@ -168,7 +182,13 @@ def read_evaluation(store: Store, run_id: str, recorded: RecordedStudy) -> Evalu
         tuple(float(value) for value in (probabilities.argmax(-1) == labels).mean(-1)),
         metrics.get("baseline_accuracy"),
         test,
+        int(run.data.params.get("views", 1)),
     )
+
+
+def _predict(head: Path, features: Sequence[np.ndarray]) -> np.ndarray:
+    """Probabilities of a checkpoint, (images, classes) float32, means over the features of several views."""
+    return np.mean([predict(head, one) for one in features], axis=0, dtype=np.float32)
 
 
 def _measure(probabilities: np.ndarray, labels: np.ndarray, recorded: RecordedStudy) -> Figures:

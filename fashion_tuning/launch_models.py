@@ -92,6 +92,7 @@ def start_evaluation(
     *,
     split: str,
     cache_dir: Path,
+    average_views: bool = False,
     data_dir: Path | None = None,
     environment_dir: Path | None = None,
     tracking_uri: str | None = None,
@@ -125,6 +126,7 @@ def start_evaluation(
                 weights=weights,
                 root=root,
                 cache_dir=cache_dir,
+                average_views=average_views,
                 tell=tell,
             )
     finally:
@@ -133,7 +135,13 @@ def start_evaluation(
 
 
 def predictions(
-    files: Sequence[Path], *, top: int, model: str, tracking_uri: str | None, tell: Callable[[str], None]
+    files: Sequence[Path],
+    *,
+    top: int,
+    model: str,
+    average_views: bool,
+    tracking_uri: str | None,
+    tell: Callable[[str], None],
 ) -> Iterator[Prediction]:
     """What a registered model says of each file, as soon as it is there; read-only.
 
@@ -155,7 +163,10 @@ def predictions(
     if not paths:
         raise UsageError(f"no file in {', '.join(map(str, files))}", expected="photos, or folders of them")
     with readable(version), registry.model_file(store, version) as path, silent_stderr():
-        classifier = Classifier(path)
+        try:
+            classifier = Classifier(path, average_views=average_views)
+        except ValueError as error:
+            raise UsageError(f"--average-views of {version}", expected="a model whose card has [views]") from error
     tell(f"{version}" + (f"\n{drawn_banner()}" if version.is_drawn else ""))
     yield from predict(classifier, paths, top=top)
 

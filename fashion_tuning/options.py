@@ -46,6 +46,9 @@ TimeoutOption = Annotated[
 ]
 ReportOption = Annotated[bool, typer.Option("--report/--no-report", help="Write the study's report at the end.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+ViewsOption = Annotated[
+    bool, typer.Option("--average-views", help="Average over each photo and the views the model was trained with.")
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback where a bug is met.")]
 ModelOption = Annotated[
     str, typer.Option("--model", help="NAME, NAME@ALIAS or NAME/VERSION; a name alone means its champion.")

@@ -56,6 +56,7 @@ class ModelTerminal(StudyTerminal):
         """Figures of one look at a split."""
         if self.as_json:
             values = {"run": evaluation.run_id, "split": evaluation.split, "look": evaluation.look}
+            values["views"] = evaluation.num_views
             self.json("evaluation", {**values, "metrics": evaluation.metrics()})
             return
         figures = evaluation.figures
@@ -65,10 +66,11 @@ class ModelTerminal(StudyTerminal):
         for one in figures.classes:
             table.add_row(one.name, f"{one.precision:.3f}", f"{one.recall:.3f}", f"{one.f1:.3f}", str(one.support))
         self._console.print(table)
+        views = f", mean of {evaluation.num_views} views each" if evaluation.num_views > 1 else ""
         spread = f" ± {stdev(evaluation.seeds):.4f}" if len(evaluation.seeds) > 1 else ""
         self.line(
             f"{evaluation.split} accuracy {figures.accuracy:.4f}, 95% interval {figures.low:.4f} to {figures.high:.4f}"
-            f" (look {evaluation.look} at these photos); over seeds {fmean(evaluation.seeds):.4f}{spread}"
+            f" (look {evaluation.look} at these photos{views}); over seeds {fmean(evaluation.seeds):.4f}{spread}"
         )
         self.line(
             f"  macro F1 {figures.macro_f1:.4f} · top 2 {figures.top_2:.4f} · top 3 {figures.top_3:.4f}"

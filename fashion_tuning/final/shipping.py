@@ -14,6 +14,7 @@ from fashion_tuning.model.features import FeatureRef, compute_features, feature_
 from fashion_tuning.model.shipped import ModelCard
 from fashion_tuning.model.whole import Parity, ship
 from fashion_tuning.study.executors import Worker
+from fashion_tuning.study.inputs import StudyInputs, card_views
 from fashion_tuning.tracking import registry
 from fashion_tuning.tracking.records import TrialRecord
 from fashion_tuning.tracking.registry import Version
@@ -30,7 +31,7 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
       StoreError, DiskError: The store or a disk refuses.
     """
     inputs, refs, store = job.inputs, job.inputs.refs(), run.store
-    card = ModelCard(refs["validation"].classes, **asdict(inputs.key.sizing))
+    card = ModelCard(refs["validation"].classes, **asdict(inputs.key.sizing), views=_views(inputs))
     with scratch_folder() as folder, best_heads(store, winner) as heads:
         whole = folder / "model.keras"
         exact = _exact_validation(job, worker)
@@ -59,6 +60,10 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
             description=f"{inputs.card.images.image_size} px, {all_values(winner.values)}",
         )
     return version, parity
+
+
+def _views(inputs: StudyInputs) -> tuple[str, ...]:
+    return tuple(view.name for view in card_views(inputs.card))
 
 
 def _exact_validation(job: Job, worker: Worker) -> FeatureRef:

@@ -5,6 +5,7 @@ MLflow loads this module for `mlflow.pyfunc.load_model`, see `_load_pyfunc`; so 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fashion_tuning.data.decode import UnreadableImageError, from_array, open_rgb, resize
+from fashion_tuning.data.views import View
 
 BATCH_SIZE = 16
 COLUMN = "image"
@@ -40,18 +42,23 @@ class Classifier:
 
     Args:
       path: A .keras file that model/whole.py wrote.
+      average_views: Average its probabilities over each photo and the views that it was trained with.
 
     Raises:
       BrokenCheckpointError: The file is no such model.
+      ValueError: It was trained with no views.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, average_views: bool = False) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         from fashion_tuning.model.shipped import load
 
         self._model, card = load(path)
         self.class_names = card.class_names
         self.sizing = card.sizing
+        self._views = [View.parse(name) for name in card.views] if average_views else []
+        if average_views and not self._views:
+            raise ValueError(f"{path} was trained without views")
 
     def answers(self, photos: Iterable[Photo]) -> Iterator[Answer]:
         """One answer per photo, in order; a photo that can't be read does not stop the others."""
@@ -82,18 +89,35 @@ class Classifier:
         """(batch, image_size, image_size, 3) uint8 -> (batch, classes) float32."""
         return np.asarray(self._model.predict_on_batch(pixels), np.float32)
 
+    def _averaged(self, pixels: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """As `probabilities`, averaged over the photos and their views, which are drawn from the names."""
+        found = [self.probabilities(pixels)]
+        for view in self._views:
+            changed = np.stack([view.apply(one, name) for one, name in zip(pixels, names, strict=True)])
+            found.append(self.probabilities(changed))
+        return np.mean(found, axis=0, dtype=np.float32)
+
     def _answer(self, photos: Sequence[Photo]) -> Iterator[Answer]:
         read: list[np.ndarray] = []
+        names: list[str] = []
         problems: list[str] = []
         for photo in photos:
             try:
                 read.append(self.pixels(photo))
+                names.append(_sha256(photo) if self._views else "")
                 problems.append("")
             except UnreadableImageError as error:
                 problems.append(error.reason)
-        found = iter(self.probabilities(np.stack(read)) if read else ())
+        found = iter(self._averaged(np.stack(read), names) if read else ())
         for problem in problems:
             yield Answer(None, problem) if problem else Answer(next(found))
+
+
+def _sha256(photo: Photo) -> str:
+    """Of a photo's file, as in a manifest; of an array its bytes."""
+    if isinstance(photo, Path):
+        photo = photo.read_bytes()
+    return hashlib.sha256(photo if isinstance(photo, bytes) else np.asarray(photo, np.uint8).tobytes()).hexdigest()
 
 
 class _Pyfunc:

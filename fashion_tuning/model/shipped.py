@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashion_tuning.data.decode import Sizing
+from fashion_tuning.data.views import View
 from fashion_tuning.model.checkpoint import BrokenCheckpointError
 
 if TYPE_CHECKING:
@@ -28,12 +29,14 @@ class ModelCard:
       class_names: In the order of the probabilities.
       image_size: Pixels a side of its input.
       interpolation, aspect: How photos are resized to that, see `data.decode.Sizing`.
+      views: Names of the views that it was trained with, see `data.views.View`; over them answers may be averaged.
     """
 
     class_names: tuple[str, ...]
     image_size: int
     interpolation: str
     aspect: str = "squash"
+    views: tuple[str, ...] = ()
 
     @property
     def sizing(self) -> Sizing:
@@ -68,10 +71,10 @@ def read_card(path: Path) -> ModelCard:
         with zipfile.ZipFile(path) as content:
             entries: dict[str, Any] = json.loads(content.read(METADATA))[OURS]
         names: Sequence[str] = entries["class_names"]
-        # Files of before there were aspects have none.
+        # Files of before there were aspects and views have none.
         fields = {name: entries[name] for name in ("image_size", "interpolation", "aspect") if name in entries}
-        card = ModelCard(tuple(names), **fields)
-        _ = card.sizing  # refuses what is no size, interpolation or aspect
+        card = ModelCard(tuple(names), **fields, views=tuple(entries.get("views", ())))
+        _ = card.sizing, [View.parse(name) for name in card.views]  # refuses what is none
         return card
     except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
         raise BrokenCheckpointError(f"{path} is no model of this program: {error}") from error

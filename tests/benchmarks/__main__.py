@@ -1,6 +1,6 @@
 """`make bench`: every speed figure of the README, measured in one run on the same images.
 
-Prints a Markdown table. Run it on a quiet machine; it takes about twelve minutes on two cores.
+Prints a Markdown table. Run it on a quiet machine; it takes about twenty minutes on two cores.
 Photos come from FASHION_TUNING_DATA, or else garments are drawn.
 """
 

@@ -1,10 +1,12 @@
 """A shipped model in use, made small: what it takes, what it refuses, and what stands in its file."""
 
+import hashlib
 import io
 import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image
 
 from fashion_tuning.data.decode import Sizing, decode
+from fashion_tuning.data.views import View
 from fashion_tuning.model.checkpoint import BrokenCheckpointError
 from fashion_tuning.model.classifier import BATCH_SIZE, Classifier, _load_pyfunc
 from fashion_tuning.model.head import build_head
@@ -128,3 +131,25 @@ def test_mlflow_needs_no_more_than_what_the_version_pins() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_answers_may_be_averaged_over_views(path: Path, tmp_path: Path, weights: Weights) -> None:
+    views = (View(1, horizontal_flip=True), View(2, horizontal_flip=True, rotation=20.0))
+    card = replace(CARD, views=tuple(view.name for view in views))
+    save(compose(weights, path.parent / "head.keras", card), card, tmp_path / "model.keras")
+    assert read_card(tmp_path / "model.keras") == card
+    plain, averaged = Classifier(tmp_path / "model.keras"), Classifier(tmp_path / "model.keras", average_views=True)
+    pixels = plain.pixels(photo())
+    name = hashlib.sha256(photo()).hexdigest()  # as in a manifest: `evaluate` draws the same views
+    every = np.stack([pixels, *(view.apply(pixels, name) for view in views)])
+    (tmp_path / "photo.jpg").write_bytes(photo())
+    answer, of_file = averaged.answers([photo(), tmp_path / "photo.jpg"])
+    np.testing.assert_allclose(answer.probabilities, of_file.probabilities, atol=1e-6)
+    np.testing.assert_allclose(answer.probabilities, plain.probabilities(every).mean(0), atol=1e-6)
+    (alone,) = plain.answers([photo()])
+    assert not np.allclose(answer.probabilities, alone.probabilities, atol=1e-5)
+
+
+def test_a_model_without_views_has_none_to_average_over(path: Path) -> None:
+    with pytest.raises(ValueError, match="without views"):
+        Classifier(path, average_views=True)

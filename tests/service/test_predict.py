@@ -27,6 +27,9 @@ from fashion_tuning.tracking.store import Store
 CARD = (
     "\n[[configurations]]".join(make_card_text().split("\n[[configurations]]")[:2])
     + """
+[views]
+number = 1
+horizontal_flip = true
 [final]
 image_size = 80
 epochs = 1
@@ -125,6 +128,28 @@ def test_another_look_is_counted_and_shown(typed, small_dataset: Dataset) -> Non
     done = typed("evaluate", "--split", "validation", "--data", str(small_dataset.root))
     assert done.returncode == 0, done.stderr
     assert b"(look 1 at these photos)" in done.stdout
+
+
+@pytest.mark.slow
+def test_averages_over_views_are_asked_for_and_named(typed, tmp_path: Path, small_dataset: Dataset) -> None:
+    picture = Image.fromarray(np.random.default_rng(2).integers(0, 256, (80, 80, 3), np.uint8))
+    picture.save(tmp_path / "a.png")
+    picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "mirrored.png")
+
+    def answers(*words: str) -> list[dict[str, float]]:
+        done = typed("predict", "a.png", "mirrored.png", "--top", "10", "--json", *words)
+        assert done.returncode == 0, done.stderr
+        lines = map(json.loads, done.stdout.splitlines())
+        return [{row["category"]: row["probability"] for row in line["ranked"]} for line in lines]
+
+    one, other = answers()
+    averaged = answers("--average-views")
+    for category in one:
+        for found in averaged:
+            assert found[category] == pytest.approx((one[category] + other[category]) / 2, abs=1e-6)
+    done = typed("evaluate", "--split", "validation", "--average-views", "--data", str(small_dataset.root), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["views"] == 2
 
 
 @pytest.mark.slow
