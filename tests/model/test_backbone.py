@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fashion_tuning.errors import WeightsError
-from fashion_tuning.model.backbone import FEATURE_SIZE, build_prefix
+from fashion_tuning.model.backbone import AVERAGE, AVERAGE_AND_MAXIMUM, FEATURE_SIZES, build_prefix
 from fashion_tuning.model.weights import Weights
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def images() -> np.ndarray:
 
 def test_features_are_finite_and_tell_images_apart(prefix: "keras.Model", images: np.ndarray) -> None:
     features = prefix.predict_on_batch(images)
-    assert features.shape == (3, FEATURE_SIZE)
+    assert features.shape == (3, FEATURE_SIZES[AVERAGE])
     assert features.dtype == np.float32
     assert np.isfinite(features).all()
     assert (features.std(axis=1) > 0.01).all()
@@ -50,6 +50,18 @@ def test_prefix_is_the_plain_keras_model_with_its_preprocessing(
     pixels = keras.applications.xception.preprocess_input(images.astype(np.float32))
     expected = plain.predict_on_batch(pixels).mean(axis=(1, 2))
     np.testing.assert_allclose(prefix.predict_on_batch(images), expected, atol=1e-4)
+
+
+def test_averages_stand_before_maxima(prefix: "keras.Model", weights: Weights, images: np.ndarray) -> None:
+    import keras
+
+    both = build_prefix(weights, image_size=SIZE, cut=AVERAGE_AND_MAXIMUM).predict_on_batch(images)
+    assert both.shape == (3, FEATURE_SIZES[AVERAGE_AND_MAXIMUM])
+    plain = keras.applications.Xception(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3))
+    plain.load_weights(weights.path)
+    maps = plain.predict_on_batch(keras.applications.xception.preprocess_input(images.astype(np.float32)))
+    np.testing.assert_allclose(both[:, :2048], prefix.predict_on_batch(images), atol=1e-4)
+    np.testing.assert_allclose(both[:, 2048:], maps.max(axis=(1, 2)), atol=1e-4)
 
 
 def test_integers_and_floats_give_the_same_features(prefix: "keras.Model", images: np.ndarray) -> None:

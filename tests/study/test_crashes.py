@@ -179,6 +179,7 @@ class Killer:
         self.kills["worker"] += 1
 
 
+@pytest.mark.slow
 def test_five_random_kills_change_nothing(study: Make, twin: list[dict]) -> None:
     process = study("random")
     killer = Killer(process, seed=1)
