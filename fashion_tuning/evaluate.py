@@ -188,7 +188,7 @@ def read_evaluation(store: Store, run_id: str, recorded: RecordedStudy) -> Evalu
 
 def _predict(head: Path, features: Sequence[np.ndarray]) -> np.ndarray:
     """Probabilities of a checkpoint, (images, classes) float32, means over the features of several views."""
-    return np.mean([predict(head, one) for one in features], axis=0, dtype=np.float32)
+    return np.asarray(np.mean([predict(head, one) for one in features], axis=0, dtype=np.float32))
 
 
 def _measure(probabilities: np.ndarray, labels: np.ndarray, recorded: RecordedStudy) -> Figures:

@@ -95,7 +95,7 @@ class Classifier:
         for view in self._views:
             changed = np.stack([view.apply(one, name) for one, name in zip(pixels, names, strict=True)])
             found.append(self.probabilities(changed))
-        return np.mean(found, axis=0, dtype=np.float32)
+        return np.asarray(np.mean(found, axis=0, dtype=np.float32))
 
     def _answer(self, photos: Sequence[Photo]) -> Iterator[Answer]:
         read: list[np.ndarray] = []
