@@ -27,6 +27,12 @@ def count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}" if number else f"no {what}s"
 
 
+def ordinal(number: int) -> str:
+    """Such as "1st", "12th" or "23rd"."""
+    suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"
+
+
 def drawn_banner() -> str:
     """What drawn garments are, and how to use photos in their place."""
     rule = "=" * 78

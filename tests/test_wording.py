@@ -2,7 +2,7 @@
 
 import pytest
 
-from fashion_tuning.wording import count, drawn_banner, duration, size
+from fashion_tuning.wording import count, drawn_banner, duration, ordinal, size
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,25 @@ def test_size(num_bytes: float, text: str) -> None:
 )
 def test_count(number: int, text: str) -> None:
     assert count(number, "trial") == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (1, "1st"),
+        (2, "2nd"),
+        (3, "3rd"),
+        (4, "4th"),
+        (11, "11th"),
+        (12, "12th"),
+        (113, "113th"),
+        (21, "21st"),
+        (22, "22nd"),
+        (103, "103rd"),
+    ],
+)
+def test_ordinal(number: int, text: str) -> None:
+    assert ordinal(number) == text
 
 
 def test_the_banner_fits_a_terminal_and_says_how_to_use_photos() -> None:

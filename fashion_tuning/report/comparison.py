@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fashion_tuning.hyperparameters import besides
+from fashion_tuning.hyperparameters import besides, usual
 from fashion_tuning.report.outcome_charts import draw_studies
 from fashion_tuning.report.section import Section, Table, drawn, without_empty
 from fashion_tuning.study.comparison import Comparison
@@ -94,9 +94,7 @@ def _ranking(comparison: Comparison) -> Section:
                 f"{one.rank}{' =' if one.tied else ''}{'' if one.comparable else ' *'}",
                 called[one.study.run_id],
                 f"{record.trial:02d}",
-                f"{record.values['learning_rate']:.3g}",
-                f"{record.values['dense_units']:g}",
-                f"{record.values['dropout']:.3g}",
+                *usual(record.values),
                 f"{record.metrics['best_val_accuracy']:.4f}",
                 f"{record.metrics['best_val_accuracy_se']:.4f}",
                 f"{record.metrics['seconds']:.1f}",

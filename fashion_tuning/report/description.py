@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fashion_tuning.hyperparameters import besides
+from fashion_tuning.hyperparameters import besides, usual
 from fashion_tuning.report.material import Material
 from fashion_tuning.report.readings import read_history, read_parallel, read_slice
 from fashion_tuning.report.sections import shown_axes
@@ -27,8 +27,8 @@ def describe_study(material: Material, *, experiment_id: str) -> str:
         chosen = " (chosen)" if trial.record == material.board.chosen else ""
         values, score = trial.values, f"{trial.score:.4f} ± {trial.error:.4f}"
         lines.append(
-            f"| {trial.row.rank}{mark} | {link}{chosen} | {values['learning_rate']:.3g} | {values['dense_units']:g} |"
-            f" {values['dropout']:.3g} | {score} |" + (f" {besides(values)} |" if others else "")
+            f"| {trial.row.rank}{mark} | {link}{chosen} | {' | '.join(usual(values))} | {score} |"
+            + (f" {besides(values)} |" if others else "")
         )
     if len(material.trials) > NUM_ROWS:
         lines.append(f"\nand {len(material.trials) - NUM_ROWS} more")

@@ -1,4 +1,4 @@
-"""One sentence per figure, made from its numbers: nothing is said that they do not say."""
+"""One sentence per figure of a study's own trials, made from its numbers: nothing is said that they do not say."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
-from fashion_tuning.evaluate import Evaluation
 from fashion_tuning.hyperparameters import Value, rounded, shown
 from fashion_tuning.report.axes import Axis
 from fashion_tuning.report.importance import Importance
-from fashion_tuning.report.material import Failure, Final, Trial
-from fashion_tuning.wording import count
+from fashion_tuning.report.material import Failure, Trial
+from fashion_tuning.wording import count, ordinal
 
 NUM_DRAWS = 1000
 
@@ -26,7 +25,7 @@ def read_history(trials: Sequence[Trial]) -> str:
     place = [trial.number for trial in trials].index(best.number) + 1
     within = sum(abs(trial.score - best.score) <= best.error for trial in trials) - 1
     return (
-        f"The best score, {best.score:.4f}, came with the {_ordinal(place)} of {len(trials)} completed trials"
+        f"The best score, {best.score:.4f}, came with the {ordinal(place)} of {len(trials)} completed trials"
         f" (trial {best.number:02d}); {count(within, 'other score')} {_lies(within)} within its standard error"
         f" of {best.error:.4f}."
     )
@@ -61,7 +60,13 @@ def read_parallel(trials: Sequence[Trial], axes: Sequence[Axis]) -> str:
         values = ", ".join(f"{axis.label} {rounded(value)}" for axis, value in named.items())
         return f"No other trial ties with the best, which has {values}."
     found = {axis: [trial.values[axis.name] for trial in tied if axis.name in trial.values] for axis in axes}
-    spans = _listed([f"{axis.label} {_span(values, axis)}" for axis, values in found.items() if values])
+    spans = _listed(
+        [
+            f"{axis.label} {_span(values, axis)}" + (f" ({len(values)} of them)" if len(values) < len(tied) else "")
+            for axis, values in found.items()
+            if values
+        ]
+    )
     return f"The {len(tied)} trials that tie, the best among them, have {spans}."
 
 
@@ -179,61 +184,6 @@ def read_seeds(trials: Sequence[Trial]) -> str:
     )
 
 
-def read_published(trials: Sequence[Trial]) -> str:
-    """How ours stand to what was published, for the same configurations if not always for as many epochs."""
-    differences = [trial.score - (trial.record.published_val_accuracy or 0.0) for trial in trials]
-    within = sum(abs(one) <= trial.error for one, trial in zip(differences, trials, strict=True))
-    return (
-        f"Ours are within one standard error of {within} of {len(trials)} published figures, and"
-        f" {abs(float(np.mean(differences))):.4f} {'above' if np.mean(differences) > 0 else 'below'} them on average;"
-        f" ours had {_span_of([trial.record.epochs for trial in trials])} epochs, theirs as many as the source says."
-    )
-
-
-def read_sizes(final: Final, *, small: int) -> str:
-    """Whether the study's size predicts the final one."""
-    if final.correlation is None:
-        return f"{len(final.pairs)} configurations say nothing of the ranks at the two sizes."
-    value, low, high = final.correlation
-    top = max(final.pairs, key=lambda pair: pair.small)
-    place = 1 + sum(pair.large > top.large for pair in final.pairs)
-    certainty = "so they go together" if low > 0 else "so it can't be told whether they go together"
-    return (
-        f"Ranks at {small} and {final.image_size} px correlate with {value:.2f} (Spearman, 95% interval {low:.2f} to"
-        f" {high:.2f}, {len(final.pairs)} configurations), {certainty}; the best at {small} px is"
-        f" {_ordinal(place)} at {final.image_size} px."
-    )
-
-
-def read_confusion(evaluation: Evaluation) -> str:
-    """Accuracy with its interval, and the most frequent mistake."""
-    figures = evaluation.figures
-    accuracy = (
-        f"{evaluation.split.capitalize()} accuracy {figures.accuracy:.4f}, 95% interval {figures.low:.4f} to"
-        f" {figures.high:.4f}, {figures.num_images} photos, look {evaluation.look}"
-    )
-    mistakes = figures.confusion - np.diag(np.diag(figures.confusion))
-    if not mistakes.any():
-        return f"{accuracy}; no photo was taken for another category."
-    true, predicted = (int(one) for one in np.unravel_index(mistakes.argmax(), mistakes.shape))
-    return (
-        f"{accuracy}; most often {figures.classes[true].name} is taken for {figures.classes[predicted].name}:"
-        f" {mistakes[true, predicted]} of {figures.classes[true].support} photos."
-    )
-
-
-def read_calibration(evaluation: Evaluation) -> str:
-    """Whether the model is surer than it is right."""
-    figures = evaluation.figures
-    confidence = sum(one.confidence * one.count for one in figures.bins) / figures.num_images
-    difference = confidence - figures.accuracy
-    word = "surer" if difference > 0 else "less sure"
-    return (
-        f"The model is {abs(difference):.3f} {word} than right on average (mean confidence {confidence:.3f}, accuracy"
-        f" {figures.accuracy:.3f}); expected calibration error {figures.calibration_error:.3f}."
-    )
-
-
 def correlation(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
     """Spearman's rank correlation with a 95% percentile bootstrap interval over pairs; NaN where it says nothing."""
     a, b = np.asarray(first, float), np.asarray(second, float)
@@ -272,11 +222,6 @@ def _span(values: Sequence[Value], axis: Axis) -> str:
     return f"{low:.3g}" if low == high else f"from {low:.3g} to {high:.3g}"
 
 
-def _span_of(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return f"{low}" if low == high else f"{low} to {high}"
-
-
 def _part(axis: Axis, value: Value) -> str:
     """Which half of an axis a value lies in; of words each is a part by itself."""
     if not axis.has_order:
@@ -290,11 +235,6 @@ def _average(scores: Sequence[float]) -> str:
 
 def _lies(number: int) -> str:
     return "lies" if number == 1 else "lie"
-
-
-def _ordinal(number: int) -> str:
-    suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{suffix}"
 
 
 def _listed(parts: Sequence[str]) -> str:

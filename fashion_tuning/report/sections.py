@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from fashion_tuning.hyperparameters import besides
-from fashion_tuning.report import charts, outcome_charts, readings
+from fashion_tuning.hyperparameters import besides, usual
+from fashion_tuning.report import charts, outcome_charts, outcome_readings, readings
 from fashion_tuning.report.axes import Axis, make_axes
 from fashion_tuning.report.importance import NUM_DRAWS, importances
 from fashion_tuning.report.material import Material
@@ -76,7 +76,7 @@ def make_sections(material: Material) -> list[Section]:
             drawn(
                 "published",
                 "The course's sweeps beside ours",
-                (readings.read_published(published),),
+                (outcome_readings.read_published(published),),
                 outcome_charts.draw_published(published),
                 _scores(material, num_trials=len(published)),
             )
@@ -116,9 +116,7 @@ def _leaderboard(material: Material) -> Section:
             (
                 f"{trial.row.rank}{' =' if trial.row.tied and tied > 1 else ''}",
                 f"{trial.number:02d}{' (chosen)' if record == board.chosen else ''}",
-                f"{trial.values['learning_rate']:.3g}",
-                f"{trial.values['dense_units']:g}",
-                f"{trial.values['dropout']:.3g}",
+                *usual(trial.values),
                 f"{trial.score:.4f}",
                 f"{trial.error:.4f}",
                 f"{trial.best_epoch} of {record.metrics['epochs_run']:.0f}",
@@ -143,14 +141,17 @@ def _importance(material: Material, axes: Sequence[Axis]) -> Section:
     trials = material.trials
     found = importances(material.card.space, [trial.values for trial in trials], [trial.score for trial in trials])
     name, title = "importance", "Hyperparameter importance"
-    said = (readings.read_importance(found, axes, num_trials=len(trials)),)
+    said = [readings.read_importance(found, axes, num_trials=len(trials))]
+    some = [axis.label for axis in axes if not all(axis.name in trial.values for trial in trials)]
+    if found and some:
+        said.append(f"Left out, since not active in every trial: {', '.join(some)}.")
     if not found:
-        return Section(name, title, said)
+        return Section(name, title, tuple(said))
     basis = (
         f"n = {count(len(trials), 'trial')}; shares of one evaluator sum to 1; bars: 90% intervals of {NUM_DRAWS}"
         " bootstrap draws of trials"
     )
-    return drawn(name, title, said, charts.draw_importance(found, axes), basis)
+    return drawn(name, title, tuple(said), charts.draw_importance(found, axes), basis)
 
 
 def _by_hyperparameter(material: Material, axes: Sequence[Axis]) -> list[Section]:
@@ -199,7 +200,7 @@ def _final(material: Material) -> list[Section]:
             drawn(
                 "sizes",
                 f"{small} px against {final.image_size} px",
-                (readings.read_sizes(final, small=small),),
+                (outcome_readings.read_sizes(final, small=small),),
                 outcome_charts.draw_sizes(final.pairs, small=small, large=final.image_size),
                 _scores(material, num_trials=len(final.pairs)),
             )
@@ -211,14 +212,14 @@ def _final(material: Material) -> list[Section]:
             drawn(
                 "confusion",
                 "The final model's mistakes",
-                (readings.read_confusion(final.evaluation),),
+                (outcome_readings.read_confusion(final.evaluation),),
                 outcome_charts.draw_confusion(figures.confusion, [one.name for one in figures.classes]),
                 f"{num}, counted in the cells",
             ),
             drawn(
                 "calibration",
                 "The final model's calibration",
-                (readings.read_calibration(final.evaluation),),
+                (outcome_readings.read_calibration(final.evaluation),),
                 outcome_charts.draw_calibration(figures.bins, calibration_error=figures.calibration_error),
                 f"{num}, counted in the bars; accuracy: share of them",
             ),
@@ -230,9 +231,7 @@ def _failures(material: Material) -> Section:
     rows = tuple(
         (
             f"{one.record.trial:02d}",
-            f"{one.record.values['learning_rate']:.3g}",
-            f"{one.record.values['dense_units']:g}",
-            f"{one.record.values['dropout']:.3g}",
+            *usual(one.record.values),
             besides(one.record.values),
             one.record.error,
             (one.record.error_message.strip().splitlines() or [""])[0][:300],

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_board import STUDY
-from synthetic import CARD, draw_values, make_trials
+from synthetic import CARD, draw_values, make_material, make_trials
 
 from fashion_tuning.evaluate import Evaluation
 from fashion_tuning.measures import measure
-from fashion_tuning.report import readings
+from fashion_tuning.report import outcome_readings, readings
 from fashion_tuning.report.axes import Axis, make_axes
 from fashion_tuning.report.importance import Importance, Share
 from fashion_tuning.report.material import Failure, Final, Pair, Trial
+from fashion_tuning.report.sections import make_sections
 
 LEARNING_RATE = Axis("learning_rate", 1e-4, 1e-2, is_log=True)
 DENSE = Axis("dense_units", 0, 1, choices=(0, 10, 100, 1000))
@@ -116,6 +117,58 @@ def test_slices_in_words() -> None:
         "dense units: 100 and 1000 can't be told apart on these 2 trials, each has one that ties with the best;"
         " 0 and 10 were not tried."
     )
+
+
+ACTIVATION = Axis("activation", 0, 1, choices=("relu", "gelu", "tanh"))
+DECAY = Axis("weight_decay", 1e-4, 1e-1, is_log=True)
+
+
+def conditional() -> tuple[Trial, ...]:
+    """Five trials: an activation beside dense layers only, a weight decay in two that are far from the best."""
+    trials = trials_of(
+        (0.001, 100, 0.2, 0.83), (0.001, 0, 0.2, 0.829), (0.001, 10, 0.2, 0.75), (0.01, 100, 0.2, 0.7),
+        (0.002, 1000, 0.2, 0.828),
+    )  # fmt: skip
+    others = [
+        {"activation": "gelu"},
+        {},
+        {"activation": "relu", "weight_decay": 0.01},
+        {"activation": "relu", "weight_decay": 0.001},
+        {"activation": "gelu"},
+    ]
+    return tuple(
+        replace(trial, row=replace(trial.row, record=replace(trial.record, values={**trial.values, **more})))
+        for trial, more in zip(trials, others, strict=True)
+    )
+
+
+def test_words_and_what_is_active_in_some_trials_only() -> None:
+    trials = conditional()
+    assert readings.read_slice(trials, ACTIVATION) == (
+        "activation: no trial with relu ties with the best; the highest there is 0.7500; tanh was not tried."
+    )
+    assert readings.read_slice(trials, DECAY) == (
+        "weight decay: none of the 2 trials that have one ties with the best, the highest is 0.7500."
+    )
+    assert readings.read_parallel(trials, [DENSE, ACTIVATION, DECAY]) == (
+        "The 3 trials that tie, the best among them, have dense units 0, 100 or 1000 and activation gelu (2 of them)."
+    )
+    assert readings.read_contours(trials, [LEARNING_RATE, ACTIVATION]) == (
+        "The one trial with high learning rate and activation relu reached 0.7000, against 0.8300 with low learning"
+        " rate and activation gelu."
+    )
+
+
+def test_importance_says_what_it_leaves_out() -> None:
+    values = [{**one, "activation": "relu"} for one in draw_values(12, seed=2)]
+    scores = np.random.default_rng(3).normal(0.8, 0.02, 12).round(4).tolist()
+    material = make_material(make_trials(values, scores))
+    (whole,) = (one for one in make_sections(material) if one.name == "importance")
+    assert len(whole.readings) == 1
+    some = [{**one, "activation": "gelu"} if place % 2 else one for place, one in enumerate(values)]
+    some[0] = {name: value for name, value in some[0].items() if name != "activation"}
+    (part,) = (one for one in make_sections(make_material(make_trials(some, scores))) if one.name == "importance")
+    assert part.readings[1] == "Left out, since not active in every trial: activation."
 
 
 @settings(max_examples=100)
@@ -237,7 +290,7 @@ def test_published_figures() -> None:
         replace(one, row=replace(one.row, record=replace(one.record, published_val_accuracy=published)))
         for one, published in zip(trials_of((0.001, 0, 0, 0.83), (0.001, 10, 0, 0.80)), (0.835, 0.84), strict=True)
     ]
-    assert readings.read_published(trials) == (
+    assert outcome_readings.read_published(trials) == (
         "Ours are within one standard error of 1 of 2 published figures, and 0.0225 below them on average; ours had 4"
         " epochs, theirs as many as the source says."
     )
@@ -268,13 +321,15 @@ def test_evaluators_that_agree_and_that_do_not() -> None:
 def test_sizes_in_words() -> None:
     pairs = (Pair("trial 01", 0.83, 0.88), Pair("trial 02", 0.82, 0.89), Pair("trial 03", 0.7, 0.8))
     final = Final(replace(STUDY, kind="final"), 299, pairs, (0.5, 0.2, 0.9), None)
-    assert readings.read_sizes(final, small=150) == (
+    assert outcome_readings.read_sizes(final, small=150) == (
         "Ranks at 150 and 299 px correlate with 0.50 (Spearman, 95% interval 0.20 to 0.90, 3 configurations), so they"
         " go together; the best at 150 px is 2nd at 299 px."
     )
     unsure = replace(final, correlation=(0.5, -0.2, 0.9))
-    assert "so it can't be told whether they go together" in readings.read_sizes(unsure, small=150)
-    assert readings.read_sizes(replace(final, correlation=None), small=150).startswith("3 configurations say nothing")
+    assert "so it can't be told whether they go together" in outcome_readings.read_sizes(unsure, small=150)
+    assert outcome_readings.read_sizes(replace(final, correlation=None), small=150).startswith(
+        "3 configurations say nothing"
+    )
 
 
 def evaluation(labels: list[int], predicted: list[int], *, confidence: float) -> Evaluation:
@@ -288,16 +343,16 @@ def evaluation(labels: list[int], predicted: list[int], *, confidence: float) ->
 
 def test_confusion_and_calibration_in_words() -> None:
     found = evaluation([0, 0, 0, 1, 1, 2, 2, 2, 2, 2], [0, 1, 1, 1, 1, 2, 2, 2, 2, 0], confidence=0.8)
-    assert readings.read_confusion(found).startswith("Test accuracy 0.7000, 95% interval ")
-    assert readings.read_confusion(found).endswith(
+    assert outcome_readings.read_confusion(found).startswith("Test accuracy 0.7000, 95% interval ")
+    assert outcome_readings.read_confusion(found).endswith(
         "10 photos, look 2; most often hat is taken for shoes: 2 of 3 photos."
     )
-    assert readings.read_calibration(found).startswith(
+    assert outcome_readings.read_calibration(found).startswith(
         "The model is 0.100 surer than right on average (mean confidence 0.800, accuracy 0.700)"
     )
     right = evaluation([0, 1, 2], [0, 1, 2], confidence=0.9)
-    assert readings.read_confusion(right).endswith("no photo was taken for another category.")
-    assert readings.read_calibration(right).startswith("The model is 0.100 less sure than right")
+    assert outcome_readings.read_confusion(right).endswith("no photo was taken for another category.")
+    assert outcome_readings.read_calibration(right).startswith("The model is 0.100 less sure than right")
 
 
 def test_axes_follow_the_card_or_what_was_tried() -> None:
