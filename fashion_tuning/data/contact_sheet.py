@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from PIL import Image
 
-from fashion_tuning.data.decode import Sizing, decode
-from fashion_tuning.data.views import IDENTITY, View
-
 TILE: Final = 120  # pixels a side
 _GAP: Final = 4
 
 
-def draw_views(photos: Sequence[tuple[Path, str]], sizing: Sizing, views: Sequence[View]) -> Image.Image:
-    """One row per (path, sha256) photo: itself as the network sees it, then its views in their order.
+def draw_views(views: Sequence[np.ndarray]) -> Image.Image:
+    """One row per photo, one column per view.
 
-    Raises:
-      UnreadableImageError: A photo can't be read.
+    Args:
+      views: Of each view the photos' pixels, (photos, side, side, 3) uint8 RGB.
     """
-    columns = (IDENTITY, *views)
     step = TILE + _GAP
-    sheet = Image.new("RGB", (len(columns) * step + _GAP, len(photos) * step + _GAP), "white")
-    for row, (path, sha256) in enumerate(photos):
-        pixels = decode(path, sizing)
-        for column, view in enumerate(columns):
-            tile = Image.fromarray(np.ascontiguousarray(view.apply(pixels, sha256)))
-            sheet.paste(tile.resize((TILE, TILE), Image.Resampling.LANCZOS), (column * step + _GAP, row * step + _GAP))
+    sheet = Image.new("RGB", (len(views) * step + _GAP, len(views[0]) * step + _GAP), "white")
+    for column, photos in enumerate(views):
+        for row, pixels in enumerate(photos):
+            tile = Image.fromarray(pixels).resize((TILE, TILE), Image.Resampling.LANCZOS)
+            sheet.paste(tile, (column * step + _GAP, row * step + _GAP))
     return sheet

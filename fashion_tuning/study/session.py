@@ -7,9 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
+
 from fashion_tuning.data.contact_sheet import draw_views
+from fashion_tuning.data.views import IDENTITY
 from fashion_tuning.errors import DiskError, StoreError, StudyOwnedError
 from fashion_tuning.files import SCRATCH, disk_errors, scratch_folder
+from fashion_tuning.model.extraction import pixel_batches
 from fashion_tuning.model.features import FeatureRef, compute_features
 from fashion_tuning.study.events import FeaturesProgress, Notice, Report
 from fashion_tuning.study.executors import Worker
@@ -70,17 +74,23 @@ def _end(run: StudyRun, status: str) -> None:
 
 
 def log_views(inputs: StudyInputs, run: StudyRun) -> None:
-    """Keeps a picture of some photos' views with the run, where the card asks for views; one photo per class."""
+    """Keeps a picture of some photos' views with the run, where the card asks for views; one photo per class.
+
+    Raises:
+      DataError: A photo is missing or not the one that was verified.
+      StoreError, DiskError: The store or a disk refuses.
+    """
     views = card_views(inputs.card)
     if not views or any(one.path == VIEWS for one in run.store.call(lambda client: client.list_artifacts(run.run_id))):
         return
     manifest = inputs.dataset.manifest
     first = {photo.label: photo for photo in reversed(manifest.select("train"))}
     photos = [(inputs.dataset.path(first[label]), first[label].sha256) for label in manifest.classes if label in first]
+    pixels = [np.concatenate(list(pixel_batches(photos, inputs.key.sizing, view))) for view in (IDENTITY, *views)]
     with scratch_folder() as folder:
         path = folder / VIEWS
         with disk_errors(path, instead=SCRATCH):
-            draw_views(photos, inputs.key.sizing, views).save(path)
+            draw_views(pixels).save(path)
         run.store.upload(run.run_id, path)
 
 
