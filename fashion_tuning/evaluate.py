@@ -18,7 +18,7 @@ from fashion_tuning.figures import Mistake, draw_confusion, draw_mistakes, draw_
 from fashion_tuning.files import scratch_folder, write_text
 from fashion_tuning.measures import Figures, PairedTest, mcnemar, measure
 from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict
-from fashion_tuning.model.features import FeatureRef, compute_features, feature_ref, load_features
+from fashion_tuning.model.features import FeatureRef, compute_features, feature_ref, load_features, verify_shards
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import card_views
@@ -134,6 +134,8 @@ def evaluate(
     # Before the look: what goes wrong here has shown nothing.
     _require_photos(ref, root)
     for place, one in enumerate(refs):
+        if all(verify_shards(one)):
+            continue  # no process is needed to find them
         for progress in worker.run(compute_features, one, root=root, weights=weights):
             tell(place * progress.total + progress.done, len(refs) * progress.total)
     features, labels = [load_features(one) for one in refs], ref.labels()
