@@ -10,6 +10,7 @@ import keras_tuner
 import numpy as np
 
 from fashion_tuning.config import load_card
+from fashion_tuning.hyperparameters import Value
 from fashion_tuning.study.search import Search, Suggestion
 
 TOLD = 20
@@ -48,9 +49,9 @@ def measure() -> list[tuple[str, str, str, str]]:
     ]
 
 
-def score(values: Mapping[str, float], random: np.random.Generator) -> float:
+def score(values: Mapping[str, Value], random: np.random.Generator) -> float:
     """A smooth hill like the one of the study, with the noise of three seeds."""
-    hill = 0.83 - 0.02 * (math.log10(values["learning_rate"]) + 3.3) ** 2 - 0.03 * values["dropout"] ** 2
+    hill = 0.83 - 0.02 * (math.log10(float(values["learning_rate"])) + 3.3) ** 2 - 0.03 * float(values["dropout"]) ** 2
     return float(random.normal(hill, 0.005))
 
 

@@ -69,8 +69,8 @@ def _run(
     runs = client.search_runs(
         [client.get_run(study.run_id).info.experiment_id], f"tags.`mlflow.parentRunId` = '{study.run_id}'"
     )
-    runs = sorted(runs, key=lambda run: int(run.data.tags["fashion.trial"]))
-    return [(int(run.data.params["dense_units"]), run.data.metrics) for run in runs]
+    ordered = sorted(runs, key=lambda run: int(run.data.tags["fashion.trial"]))
+    return [(int(run.data.params["dense_units"]), run.data.metrics) for run in ordered]
 
 
 def _row(units: int, metrics: dict[str, float]) -> tuple[str, str, str, str]:
