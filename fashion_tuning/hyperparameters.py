@@ -140,6 +140,11 @@ def rounded(value: Value) -> str:
     return value if isinstance(value, str) else f"{value:.3g}" if isinstance(value, float) else f"{value:g}"
 
 
+def usual(values: Mapping[str, Value]) -> tuple[str, ...]:
+    """Learning rate, dense units and dropout of a trial, as text."""
+    return tuple(rounded(values[name]) for name in ALWAYS)
+
+
 def all_values(values: Mapping[str, Value]) -> str:
     """All that a trial names, such as "learning rate 0.001, dense units 100, dropout 0.2"."""
     return ", ".join(f"{one.label} {rounded(values[name])}" for name, one in HYPERPARAMETERS.items() if name in values)

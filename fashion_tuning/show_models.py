@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from fashion_tuning.hyperparameters import besides
+from fashion_tuning.hyperparameters import besides, usual
 from fashion_tuning.show import PROGRAM
 from fashion_tuning.show_studies import StudyTerminal
 from fashion_tuning.wording import size
@@ -145,9 +145,7 @@ def _final_table(outcome: Outcome) -> Table:
         table.add_row(
             f"{record.trial:02d} {record.stage.replace('_', ' ')}",
             record.source,
-            f"{record.values['learning_rate']:.3g}",
-            f"{record.values['dense_units']:g}",
-            f"{record.values['dropout']:.3g}",
+            *usual(record.values),
             f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}",
             f"{metrics['best_epoch']:.0f}/{metrics['epochs_run']:.0f}{mark}",
             *([besides(record.values)] if others else []),

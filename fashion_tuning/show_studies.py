@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from fashion_tuning.hyperparameters import besides
+from fashion_tuning.hyperparameters import besides, usual
 from fashion_tuning.show import PROGRAM, Terminal
 from fashion_tuning.wording import count
 
@@ -159,9 +159,7 @@ def _trials_table(board: Leaderboard, *, wide: bool) -> Table:
         table.add_row(
             f"{row.rank}{'=' if row.tied and ties else ' '}",
             f"{record.trial:02d}",
-            f"{record.values['learning_rate']:.3g}",
-            f"{record.values['dense_units']:g}",
-            f"{record.values['dropout']:.3g}",
+            *usual(record.values),
             f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}",
             f"{metrics['best_epoch']:.0f}/{metrics['epochs_run']:.0f}",
             f"{metrics['seconds']:.1f}",
@@ -197,9 +195,7 @@ def _compared_table(comparison: Comparison) -> Table:
             f"{one.rank}{'=' if one.tied else ' ' if one.comparable else '*'}",
             one.study.experiment,
             f"{record.trial:02d}",
-            f"{record.values['learning_rate']:.3g}",
-            f"{record.values['dense_units']:g}",
-            f"{record.values['dropout']:.3g}",
+            *usual(record.values),
             f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}",
             record.run_id[:8],
             *([besides(record.values)] if others else []),
