@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from fashion_tuning.config import Card
+from fashion_tuning.config import Card, parse_card
 from fashion_tuning.data.drawn import draw_dataset
 from fashion_tuning.data.source import Dataset, open_dataset
 from fashion_tuning.model.weights import Weights, get_weights
@@ -71,6 +71,31 @@ def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="session")
 def feature_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("features")
+
+
+@pytest.fixture(scope="session")
+def inputs_of_text(small_dataset: Dataset, feature_cache: Path, weights: Weights):
+    """A function from a card's text to what `tune` takes, all on the same photos and cache."""
+    from fashion_tuning.study.inputs import StudyInputs
+
+    def make(text: str) -> StudyInputs:
+        return StudyInputs(parse_card(text, name="card"), text, small_dataset, weights, feature_cache)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_study(inputs_of_text, worker: Worker):
+    """A function that runs the study of a card's text in a store, and returns its record."""
+    from fashion_tuning.study.tune import tune
+    from fashion_tuning.tracking.records import StudyRecord
+    from fashion_tuning.tracking.store import Store
+
+    def run(text: str, uri: str) -> StudyRecord:
+        inputs = inputs_of_text(text)
+        return tune(inputs, Store(uri), workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
+
+    return run
 
 
 @pytest.fixture

@@ -14,15 +14,9 @@ from small_card import make_card_text
 from test_docs import blocks
 
 import fashion_tuning
-from fashion_tuning.config import parse_card
-from fashion_tuning.data.source import Dataset
 from fashion_tuning.errors import NoTrialError, UsageError
-from fashion_tuning.model.weights import Weights
 from fashion_tuning.notebook import LoadedStudy
-from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.inputs import StudyInputs
-from fashion_tuning.study.tune import tune
-from fashion_tuning.tracking.store import Store
+from fashion_tuning.tracking.records import StudyRecord
 
 DIVERGING = "1e30"  # a learning rate that leads to NaN in the first epoch
 CARD = f"""{make_card_text()}
@@ -44,16 +38,12 @@ class Setting:
 def setting(
     tmp_path_factory: pytest.TempPathFactory,
     new_uri: Callable[[Path], str],
-    small_dataset: Dataset,
-    weights: Weights,
-    feature_cache: Path,
-    worker: Worker,
+    run_study: Callable[[str, str], StudyRecord],
 ) -> Setting:
     """A finished study of three trials, the last of which diverged."""
     folder = tmp_path_factory.mktemp("notebook")
     uri = new_uri(folder)
-    inputs = StudyInputs(parse_card(CARD, name="card"), CARD, small_dataset, weights, feature_cache)
-    tune(inputs, Store(uri), workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
+    run_study(CARD, uri)
     return Setting(folder, uri, fashion_tuning.load_study("small", tracking_uri=uri))
 
 
@@ -123,13 +113,11 @@ def test_what_is_not_there(setting: Setting, tmp_path: Path) -> None:
 
 
 def test_a_study_without_a_completed_trial(
-    new_uri: Callable[[Path], str], inputs_of: Callable[..., StudyInputs], worker: Worker, tmp_path: Path
+    new_uri: Callable[[Path], str], run_study: Callable[[str, str], StudyRecord], tmp_path: Path
 ) -> None:
     text = make_card_text().replace("0.001", DIVERGING).replace("0.0005", DIVERGING)
-    text = text.replace("dense_units = 0", "dense_units = 100")
     uri = new_uri(tmp_path)
-    inputs = inputs_of(parse_card(text, name="card"))
-    tune(inputs, Store(uri), workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
+    run_study(text.replace("dense_units = 0", "dense_units = 100"), uri)
     study = fashion_tuning.load_study("small", tracking_uri=uri)
     with pytest.raises(NoTrialError):
         _ = study.trials

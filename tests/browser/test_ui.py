@@ -14,13 +14,8 @@ import pytest
 from command_line import PROGRAM, clean_environment
 from small_card import make_card_text
 
-from fashion_tuning.config import parse_card
 from fashion_tuning.data.source import Dataset
-from fashion_tuning.model.weights import Weights
 from fashion_tuning.report.write import write_report
-from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.inputs import StudyInputs
-from fashion_tuning.study.tune import tune
 from fashion_tuning.tracking.records import StudyRecord
 from fashion_tuning.tracking.store import Store
 
@@ -37,16 +32,12 @@ TEXT = make_card_text("random", "max_trials = 20")
 def study(
     tmp_path_factory: pytest.TempPathFactory,
     new_uri: Callable[[Path], str],
-    small_dataset: Dataset,
-    weights: Weights,
-    feature_cache: Path,
-    worker: Worker,
+    run_study: Callable[[str, str], StudyRecord],
 ) -> tuple[str, StudyRecord, Path]:
     """A store with a study of twenty trials and its report: URI, record, folder of the report."""
     folder = tmp_path_factory.mktemp("ui")
     uri = new_uri(folder)
-    inputs = StudyInputs(parse_card(TEXT, name="card"), TEXT, small_dataset, weights, feature_cache)
-    record = tune(inputs, Store(uri), workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
+    record = run_study(TEXT, uri)
     write_report(Store(uri), record, folder / "report")
     return uri, record, folder / "report"
 

@@ -15,18 +15,15 @@ from mlflow.tracking import MlflowClient
 from small_card import make_card_text
 
 from fashion_tuning.config import Card, parse_card
-from fashion_tuning.data.source import Dataset
 from fashion_tuning.errors import NoTrialError
 from fashion_tuning.final.job import Job, make_job
 from fashion_tuning.final.outcome import Outcome
 from fashion_tuning.final.train import final_train
 from fashion_tuning.model.shipped import load
-from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.events import EpochEnded, Event, TrialStarted
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs
 from fashion_tuning.study.leaderboard import leaderboard
-from fashion_tuning.study.tune import tune
 from fashion_tuning.tracking import registry
 from fashion_tuning.tracking.records import StudyRecord
 from fashion_tuning.tracking.store import Store
@@ -71,15 +68,13 @@ class Setting:
 def setting(
     tmp_path_factory: pytest.TempPathFactory,
     new_uri: Callable[[Path], str],
-    small_dataset: Dataset,
-    weights: Weights,
-    feature_cache: Path,
+    inputs_of_text: Callable[[str], StudyInputs],
+    run_study: Callable[[str, str], StudyRecord],
     worker: Worker,
 ) -> Setting:
     """A finished study."""
     uri = new_uri(tmp_path_factory.mktemp("final"))
-    inputs = StudyInputs(parse_card(TEXT, name="card"), TEXT, small_dataset, weights, feature_cache)
-    study = tune(inputs, Store(uri), workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
+    study, inputs = run_study(TEXT, uri), inputs_of_text(TEXT)
     return Setting(uri, study, inputs, worker)
 
 

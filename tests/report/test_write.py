@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,20 +12,14 @@ from mlflow.tracking import MlflowClient
 from small_card import make_card_text, make_wide_text
 
 import fashion_tuning
-from fashion_tuning.config import parse_card
-from fashion_tuning.data.source import Dataset
 from fashion_tuning.errors import DiskError
 from fashion_tuning.hyperparameters import is_active
-from fashion_tuning.model.weights import Weights
 from fashion_tuning.report.comparison import read_comparison
 from fashion_tuning.report.material import read_material
 from fashion_tuning.report.write import write_comparison, write_report
 from fashion_tuning.study.check import check
 from fashion_tuning.study.comparison import compare
-from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.inputs import StudyInputs
 from fashion_tuning.study.leaderboard import leaderboard
-from fashion_tuning.study.tune import tune
 from fashion_tuning.tracking.notes import NOTE
 from fashion_tuning.tracking.records import StudyRecord, read_curve
 from fashion_tuning.tracking.store import Store
@@ -51,17 +45,11 @@ class Setting:
 def setting(
     tmp_path_factory: pytest.TempPathFactory,
     new_uri: Callable[[Path], str],
-    small_dataset: Dataset,
-    weights: Weights,
-    feature_cache: Path,
-    worker: Worker,
+    run_study: Callable[[str, str], StudyRecord],
 ) -> Setting:
     """Two finished studies in one store."""
     uri = new_uri(tmp_path_factory.mktemp("report"))
-    studies = []
-    for text in (FIRST, SECOND):
-        inputs = StudyInputs(parse_card(text, name="card"), text, small_dataset, weights, feature_cache)
-        studies.append(tune(inputs, Store(uri), workers=[worker], max_trials=None, fresh=False, report=lambda _: None))
+    studies = [run_study(text, uri) for text in (FIRST, SECOND)]
     return Setting(uri, *studies)
 
 
@@ -146,16 +134,12 @@ def test_the_run_and_its_experiment_say_what_was_found(setting: Setting, tmp_pat
 
 
 def test_a_study_of_many_hyperparameters(
-    new_uri: Callable[[Path], str],
-    inputs_of: Callable[..., StudyInputs],
-    worker: Worker,
-    tmp_path: Path,
+    new_uri: Callable[[Path], str], run_study: Callable[[str, str], StudyRecord], feature_cache: Path, tmp_path: Path
 ) -> None:
     """Searched, recorded, checked, shown and told, whether active in all trials or in some."""
-    store, text = Store(new_uri(tmp_path)), make_wide_text()
-    inputs = replace(inputs_of(parse_card(text, name="wide")), card_text=text)
-    study = tune(inputs, store, workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
-    assert check(store, study, cache_dir=inputs.cache_dir).differences == ()
+    store = Store(new_uri(tmp_path))
+    study = run_study(make_wide_text(), store.uri)
+    assert check(store, study, cache_dir=feature_cache).differences == ()
     assert "views.png" in {one.path for one in MlflowClient(store.uri).list_artifacts(study.run_id)}
     board = leaderboard(store, study)
     for row in board.rows:

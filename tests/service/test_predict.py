@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,9 @@ from command_line import PROGRAM, clean_environment
 from PIL import Image
 from small_card import make_card_text
 
-from fashion_tuning.config import parse_card
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.final.job import make_job
 from fashion_tuning.final.train import final_train
-from fashion_tuning.model.weights import Weights
 from fashion_tuning.service.predict import photo_files
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs
@@ -42,15 +39,12 @@ learning_rate_factors = []
 def uri(
     tmp_path_factory: pytest.TempPathFactory,
     new_uri: Callable[[Path], str],
-    small_dataset: Dataset,
-    weights: Weights,
-    feature_cache: Path,
+    inputs_of_text: Callable[[str], StudyInputs],
     worker: Worker,
 ) -> str:
     """A store with a champion."""
     uri = new_uri(tmp_path_factory.mktemp("registry"))
-    inputs = StudyInputs(parse_card(CARD, name="card"), CARD, small_dataset, weights, feature_cache)
-    job = make_job(replace(inputs), Store(uri), None, top=1)
+    job = make_job(inputs_of_text(CARD), Store(uri), None, top=1)
     final_train(job, Store(uri), workers=[worker], report=lambda _: None, tell=lambda _: None)
     return uri
 
