@@ -109,20 +109,24 @@ class Card(Table):
         A hyperparameter that the space searches and the configuration leaves out has its default.
         """
         values: dict[str, Value] = {}
-        for name, one in HYPERPARAMETERS.items():
+        for name in HYPERPARAMETERS:
             allowed = self.space.get(name) if self.space else None
             value = configuration.named.get(name)
             if value is None and allowed is not None and is_active(name, values):
-                default = {
-                    "batch_size": self.training.batch_size,
-                    "views": 1 + self.views.number if self.views else None,
-                }.get(name, one.default)
-                value = allowed.value if isinstance(allowed, Fixed) else default
+                value = allowed.value if isinstance(allowed, Fixed) else self._default(name)
             if value is None and name == "pooling" and self.names(name):
-                value = one.default  # the features hold both halves, see model/head.py
+                value = self._default(name)  # the features hold both halves, see model/head.py
             if value is not None:
                 values[name] = value
         return values
+
+    def _default(self, name: str) -> Value | None:
+        """What a hyperparameter is where nobody says; None where somebody has to."""
+        if name == "batch_size":
+            return self.training.batch_size
+        if name == "views":
+            return 1 + self.views.number if self.views else None
+        return HYPERPARAMETERS[name].default
 
     def _checked_values(self, place: int) -> dict[str, Value]:
         configuration = self.configurations[place]

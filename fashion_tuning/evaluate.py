@@ -39,7 +39,8 @@ class Evaluation:
       look: Which look at this split of this data it was in the whole store.
       figures: Of the model that ships, seed 1.
       seeds: Accuracy of every seed's head, seed 1 first.
-      baseline: Accuracy of the course's configuration, seed 1; None where it did not come to an end.
+      baseline: Accuracy of the course's configuration, seed 1, on the photos themselves; None where it did not
+        come to an end.
       against_baseline: McNemar's exact test of the model, first, against that.
       num_views: How many views of each photo the probabilities are means over; 1: the photo alone.
     """
@@ -147,7 +148,7 @@ def evaluate(
         hits = probabilities.argmax(-1) == labels
         if subject.baseline is not None:
             with best_heads(store, subject.baseline) as heads:
-                theirs = _predict(heads[0], features).argmax(-1) == labels
+                theirs = predict(heads[0], features[0]).argmax(-1) == labels
             baseline, test = float(theirs.mean()), mcnemar(hits[0], theirs)
         seeds = tuple(float(value) for value in hits.mean(-1))
         evaluation = Evaluation(taken.run_id, split, taken.number, figures, seeds, baseline, test, len(refs))

@@ -72,10 +72,6 @@ class Sizing:
         if self.aspect not in ASPECTS:
             raise ValueError(f"aspect {self.aspect!r}, expected one of {', '.join(ASPECTS)}")
 
-    def __str__(self) -> str:
-        """Such as "150 px, nearest, squash"."""
-        return f"{self.image_size} px, {self.interpolation}, {self.aspect}"
-
 
 class UnreadableImageError(Exception):
     """A file that is no usable photo; `reason` is a short clause saying why."""

@@ -6,15 +6,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from fashion_tuning.config import Card
 from fashion_tuning.hyperparameters import Value
-from fashion_tuning.study.final_queue import COURSE
 from fashion_tuning.study.inputs import StudyInputs
 from fashion_tuning.study.leaderboard import leaderboard
 from fashion_tuning.tracking.origin import Origin
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord
 from fashion_tuning.tracking.store import Store
+
+# ML Zoomcamp, module 8, section 8.9: what the course trains at 299 px.
+COURSE: Final = {"learning_rate": 0.0005, "dense_units": 100, "dropout": 0.2}
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,16 @@ class Job:
     chosen_from: tuple[int, ...]
 
     @property
+    def baseline(self) -> dict[str, Value]:
+        """The course's configuration on the photos themselves and their averages, whatever the card trains with."""
+        values: dict[str, Value] = dict(COURSE)
+        if self.card.views is not None:
+            values["views"] = 1
+        if self.card.names("pooling"):
+            values["pooling"] = "avg"
+        return values
+
+    @property
     def planned(self) -> list[Mapping[str, Value]]:
         """The values of all trials; of the learning rates, whose head is not known yet, the largest it can be."""
         candidates = [record.values for record in self.sources]
@@ -43,7 +56,7 @@ class Job:
             (record.values for record in self.sources if record.trial in self.chosen_from),
             key=lambda values: float(values["dense_units"]),
         )
-        return [*candidates, COURSE, *[largest] * len(self.card.final.learning_rate_factors)]
+        return [*candidates, self.baseline, *[largest] * len(self.card.final.learning_rate_factors)]
 
     @property
     def parts(self) -> dict[str, object]:

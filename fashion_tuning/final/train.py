@@ -74,6 +74,7 @@ def _train(job: Job, run: FinalRun, *, workers: list[Worker], report: Report) ->
         job.card.final,
         job.sources,
         open_attempts(run.store, run.record),
+        baseline=job.baseline,
         choose=lambda: choose_candidate(job, run.store, completed_trials(run.store, run.record)),
     )
     trials_ended, epochs = len(queue.ended), job.card.final.epochs

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fashion_tuning.config import Final
+from fashion_tuning.hyperparameters import Value
 from fashion_tuning.study.queue import TrialQueue
 from fashion_tuning.tracking.records import TrialRecord
 
 CANDIDATE, BASELINE, LEARNING_RATE = "candidate", "baseline", "learning_rate"
-# ML Zoomcamp, module 8, section 8.9: what the course trains at 299 px.
-COURSE = {"learning_rate": 0.0005, "dense_units": 100, "dropout": 0.2}
 
 
 class FinalQueue(TrialQueue):
@@ -19,6 +18,7 @@ class FinalQueue(TrialQueue):
     Args:
       settings: The card's [final].
       sources: The study's completed trials.
+      baseline: The values of the course's configuration.
       attempts: Every recorded attempt of this final run, none of them RUNNING.
       choose: Picks one of this run's candidates, once all of them have ended.
     """
@@ -29,11 +29,13 @@ class FinalQueue(TrialQueue):
         sources: Sequence[TrialRecord],
         attempts: list[TrialRecord],
         *,
+        baseline: Mapping[str, Value],
         choose: Callable[[], TrialRecord],
     ) -> None:
         super().__init__(attempts, max_trials=len(sources) + 1 + len(settings.learning_rate_factors))
         self._settings = settings
         self._sources = sources
+        self._baseline = baseline
         self._choose = choose
 
     def _new_trial(self, trial: int) -> TrialRecord | None:
@@ -44,9 +46,7 @@ class FinalQueue(TrialQueue):
                 trial, source.values, epochs=epochs, stage=CANDIDATE, source=f"trial {source.trial:02d}"
             )
         if place == len(self._sources):
-            # Where trials choose between the features' halves, the baseline has to say its own.
-            pooling = {"pooling": "avg"} if any("pooling" in one.values for one in self._sources) else {}
-            return self._new_record(trial, {**COURSE, **pooling}, epochs=epochs, stage=BASELINE, source="course")
+            return self._new_record(trial, self._baseline, epochs=epochs, stage=BASELINE, source="course")
         if len([one for one in self.ended if one.stage == CANDIDATE]) < len(self._sources):
             return None  # with several workers some still run
         chosen = self._choose()

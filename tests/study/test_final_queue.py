@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fashion_tuning.config import Final
-from fashion_tuning.study.final_queue import COURSE, FinalQueue
+from fashion_tuning.study.final_queue import FinalQueue
 from fashion_tuning.tracking.records import TrialRecord
 
 SETTINGS = Final(epochs=7, learning_rate_factors=(0.5, 2.0))
@@ -17,6 +17,7 @@ def source(trial: int) -> TrialRecord:
     return TrialRecord("s", trial, 1, 1, 2, "FINISHED", values, {}, 10, listed=False)
 
 
+BASELINE = {"learning_rate": 0.0005, "dense_units": 100, "dropout": 0.2, "views": 1}
 SOURCES = [source(2), source(5), source(9)]
 
 
@@ -26,7 +27,7 @@ def make_queue(attempts: list[TrialRecord]) -> FinalQueue:
         assert len(ended) == len(SOURCES)
         return max(ended, key=lambda one: one.metrics["best_val_accuracy"])
 
-    return FinalQueue(SETTINGS, SOURCES, attempts, choose=choose)
+    return FinalQueue(SETTINGS, SOURCES, attempts, baseline=BASELINE, choose=choose)
 
 
 def play(stops: list[str]) -> list[TrialRecord]:
@@ -55,7 +56,7 @@ def test_candidates_then_the_baseline_then_learning_rates_around_the_chosen_one(
         ("learning_rate", "trial 05"),
     ]
     assert [one.values for one in records[:3]] == [one.values for one in SOURCES]
-    assert records[3].values == COURSE
+    assert records[3].values == BASELINE
     assert [one.values["learning_rate"] for one in records[4:]] == [0.0025, 0.01]
     assert {one.values["dense_units"] for one in records[4:]} == {50}
     assert {one.epochs for one in records} == {7}
