@@ -167,7 +167,8 @@ def predictions(
             classifier = Classifier(path, average_views=average_views)
         except ValueError as error:
             raise UsageError(f"--average-views of {version}", expected="a model whose card has [views]") from error
-    tell(f"{version}" + (f"\n{drawn_banner()}" if version.is_drawn else ""))
+    mean = f", mean of {classifier.num_views} views each" if average_views else ""
+    tell(f"{version}{mean}" + (f"\n{drawn_banner()}" if version.is_drawn else ""))
     yield from predict(classifier, paths, top=top)
 
 

@@ -60,6 +60,11 @@ class Classifier:
         if average_views and not self._views:
             raise ValueError(f"{path} was trained without views")
 
+    @property
+    def num_views(self) -> int:
+        """How many views of a photo an answer is the mean of; 1: the photo alone."""
+        return 1 + len(self._views)
+
     def answers(self, photos: Iterable[Photo]) -> Iterator[Answer]:
         """One answer per photo, in order; a photo that can't be read does not stop the others."""
         batch: list[Photo] = []

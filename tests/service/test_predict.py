@@ -133,6 +133,7 @@ def test_averages_over_views_are_asked_for_and_named(typed, tmp_path: Path, smal
     def answers(*words: str) -> list[dict[str, float]]:
         done = typed("predict", "a.png", "mirrored.png", "--top", "10", "--json", *words)
         assert done.returncode == 0, done.stderr
+        assert (b"mean of 2 views each" in done.stderr) == bool(words)
         lines = map(json.loads, done.stdout.splitlines())
         return [{row["category"]: row["probability"] for row in line["ranked"]} for line in lines]
 
