@@ -13,8 +13,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fashion_tuning.errors import UsageError
-from fashion_tuning.hyperparameters import HYPERPARAMETERS, OPTIONAL, Value, is_active
-from fashion_tuning.settings import Configuration, Final, Images, Model, Search, Training, Views
+from fashion_tuning.hyperparameters import CUTS, HYPERPARAMETERS, NO_CUT, OPTIONAL, Value, is_active
+from fashion_tuning.settings import Configuration, Final, Images, Model, Pruning, Search, Training, Views
 from fashion_tuning.space import Choice, Fixed, FloatRange, IntRange, Space, largest
 from fashion_tuning.table import Table, explain, wrong
 
@@ -28,6 +28,7 @@ __all__ = [
     "Images",
     "IntRange",
     "Model",
+    "Pruning",
     "Search",
     "Space",
     "Study",
@@ -51,6 +52,7 @@ class Card(Table):
     training: Training
     final: Final = Final()
     search: Search | None = None
+    pruning: Pruning | None = None
     space: Space | None = None
     configurations: tuple[Configuration, ...] = Field(default=(), strict=False)
 
@@ -70,6 +72,9 @@ class Card(Table):
             raise wrong(lacking, received=None, expected=f"a table [{lacking}] beside [{given}]: a search needs both")
         if self.search is None and not self.configurations:
             raise wrong(received=None, expected="[search] and [space], or [[configurations]]: nothing to train")
+        if self.pruning and (self.search is None or self.search.tuner == "hyperband"):
+            beside = "tuner = 'hyperband', which stops trials itself" if self.search else "a list without a search"
+            raise wrong("pruning", received=self.pruning.rule, expected=f"nothing beside {beside}")
         self._check_views()
         seen: dict[str, int] = {}
         for place, configuration in enumerate(self.configurations):
@@ -102,6 +107,15 @@ class Card(Table):
         if self.space is not None and self.space.get(hyperparameter) is not None:
             return True
         return any(hyperparameter in one.named for one in self.configurations)
+
+    def cuts(self) -> tuple[str, ...]:
+        """Where its trials may cut the network, the deepest cut first; `NO_CUT` among them where some don't."""
+        allowed = self.space.get("cut") if self.space else None
+        found = {str(value) for value in largest(allowed)} if allowed else set()
+        found |= {str(self.values_of(one).get("cut", NO_CUT)) for one in self.configurations}
+        if self.space is not None and allowed is None:
+            found.add(NO_CUT)
+        return tuple(cut for cut in CUTS if cut in found)
 
     def values_of(self, configuration: Configuration) -> dict[str, Value]:
         """All that a listed configuration is trained with: what it names, and what the space fixes or searches.
@@ -166,8 +180,11 @@ class Card(Table):
         # Settings that came later are left out where they say what was so before: studies on record keep their digest.
         if self.images.aspect == "squash":
             del settings["images"]["aspect"]
-        if self.views is None:
-            del settings["views"]
+        for name in ("views", "pruning"):
+            if settings[name] is None:
+                del settings[name]
+        if self.model.storage == "float32":
+            del settings["model"]["storage"]
         if settings["search"]:
             del settings["search"]["max_trials"]
         for configuration in settings["configurations"]:

@@ -16,12 +16,20 @@ from fashion_tuning.data.views import IDENTITY
 from fashion_tuning.errors import DataError, StoreError, UsageError
 from fashion_tuning.figures import Mistake, draw_confusion, draw_mistakes, draw_reliability
 from fashion_tuning.files import scratch_folder, write_text
+from fashion_tuning.hyperparameters import setting
 from fashion_tuning.measures import Figures, PairedTest, mcnemar, measure
 from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict
-from fashion_tuning.model.features import FeatureRef, compute_features, feature_ref, load_features, verify_shards
+from fashion_tuning.model.features import (
+    FeatureKey,
+    FeatureRef,
+    compute_features,
+    feature_ref,
+    load_features,
+    verify_shards,
+)
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.inputs import card_views
+from fashion_tuning.study.inputs import card_views, key_at
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
 from fashion_tuning.tracking.evaluation_run import BY, FINAL_RUN, LOOK, MANIFEST, MODEL, SPLIT, look
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts
@@ -117,10 +125,13 @@ def evaluate(
     views = [IDENTITY, *(card_views(recorded.card) if average_views else ())]
     if average_views and len(views) == 1:
         raise UsageError(f"--average-views of {subject.version}", expected="a model whose card has [views]")
-    refs = [
-        feature_ref(replace(recorded.key.exact, view=view.name), split, manifest=recorded.manifest, cache_dir=cache_dir)
-        for view in views
-    ]
+    key = _exact_key(recorded, subject.winner)
+    manifest = recorded.manifest
+    refs = [feature_ref(replace(key, view=view.name), split, manifest=manifest, cache_dir=cache_dir) for view in views]
+    needed = list(refs)
+    if subject.baseline is not None:
+        baseline_key = _exact_key(recorded, subject.baseline)
+        needed.append(feature_ref(baseline_key, split, manifest=manifest, cache_dir=cache_dir))
     ref, mean = refs[0], f", mean of {len(refs)} views" if average_views else ""
     tags = {
         SPLIT: split,
@@ -134,11 +145,11 @@ def evaluate(
     name = f"evaluation on {split} · {subject.version}{mean}"
     # Before the look: what goes wrong here has shown nothing.
     _require_photos(ref, root)
-    for place, one in enumerate(refs):
+    for place, one in enumerate(needed):
         if all(verify_shards(one)):
             continue  # no process is needed to find them
         for progress in worker.run(compute_features, one, root=root, weights=weights):
-            tell(place * progress.total + progress.done, len(refs) * progress.total)
+            tell(place * progress.total + progress.done, len(needed) * progress.total)
     features, labels = [load_features(one) for one in refs], ref.labels()
     with look(store, experiment_id, name=name, tags=tags) as taken, scratch_folder() as folder:
         with best_heads(store, subject.winner) as heads:
@@ -148,7 +159,7 @@ def evaluate(
         hits = probabilities.argmax(-1) == labels
         if subject.baseline is not None:
             with best_heads(store, subject.baseline) as heads:
-                theirs = predict(heads[0], features[0]).argmax(-1) == labels
+                theirs = predict(heads[0], load_features(needed[-1])).argmax(-1) == labels
             baseline, test = float(theirs.mean()), mcnemar(hits[0], theirs)
         seeds = tuple(float(value) for value in hits.mean(-1))
         evaluation = Evaluation(taken.run_id, split, taken.number, figures, seeds, baseline, test, len(refs))
@@ -187,6 +198,11 @@ def read_evaluation(store: Store, run_id: str, recorded: RecordedStudy) -> Evalu
         test,
         int(run.data.params.get("views", 1)),
     )
+
+
+def _exact_key(recorded: RecordedStudy, trial: TrialRecord) -> FeatureKey:
+    """The key of what a trial's heads take, by Keras in float32 whatever they were trained on."""
+    return key_at(recorded.key, str(setting("cut", trial.values))).exact
 
 
 def _predict(head: Path, features: Sequence[np.ndarray]) -> np.ndarray:

@@ -27,6 +27,7 @@ FAIL_POINTS: Final = (
     "dataset",  # of the trial
     "metrics",  # of one epoch
     "checkpoint",  # uploaded
+    "state",  # of a trial behind a cut, from which it goes on, uploaded
     "predictions",  # uploaded
     "best values",  # of the trial
     "told",  # the tell order stands

@@ -6,6 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+# Where the network may be cut: what the cut is named after trains together with the head, see model/backbones.py.
+NO_CUT: Final = "avg_pool"  # all of it is frozen
+CUTS: Final = (NO_CUT, *(f"block{number}" for number in range(14, 1, -1)))
+
 Number = int | float
 Value = int | float | str
 
@@ -53,6 +57,7 @@ def _number(legal: Callable[[float], bool], expected: str) -> tuple[Callable[[Va
 _SHARE = _number(lambda value: 0 <= value < 1, "a share from 0 to less than 1")
 _RATE = _number(lambda value: 0 <= value < 1, "a dropout rate from 0 to less than 1")
 _WIDTH = _number(lambda value: value >= 1, "a whole number of units, at least 1")
+_IS_CUT = ("cut", lambda value: value != NO_CUT)
 _HAS_DENSE = ("dense_units", lambda value: value != 0)
 
 
@@ -71,6 +76,16 @@ _ALL: Final = (
         *_number(lambda value: value >= 0, "a whole number of units, 0 for no dense layer"), short="dense",
     ),
     Hyperparameter("dropout", "dropout", float, *_RATE, short="drop"),
+    Hyperparameter("cut", "cut", str, lambda value: value in CUTS, f"one of {', '.join(CUTS)}", NO_CUT),
+    Hyperparameter(
+        "suffix_factor", "learning rate factor of the suffix", float,
+        *_number(lambda value: value > 0, "a factor greater than 0"), 1.0, *_IS_CUT,
+    ),
+    Hyperparameter(
+        "head_epochs", "epochs of the head alone", int,
+        *_number(lambda value: value >= 0, "a whole number of epochs"), 0, *_IS_CUT,
+    ),
+    Hyperparameter("batch_norm", "batch norm", str, *_word("frozen", "trained"), "frozen", *_IS_CUT),
     Hyperparameter("views", "views", int, *_number(lambda value: value >= 1, "a whole number of views, at least 1")),
     Hyperparameter("pooling", "pooling", str, *_word("avg", "max", "both"), "avg"),
     Hyperparameter(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _BEFORE = ("rank", "trial", "status")
 _AFTER = (
     "best_val_accuracy", "best_val_accuracy_se", "tied_with_best", "chosen", "trainable_parameters", "best_epoch",
-    "epochs_run", "seconds", "published_val_accuracy", "error", "error_message", "run_id",
+    "epochs_run", "pruned", "seconds", "published_val_accuracy", "error", "error_message", "run_id",
 )  # fmt: skip
 _WHOLE = ("rank", "best_epoch", "epochs_run")
 
@@ -55,7 +55,8 @@ class LoadedStudy:
         `dense_units`, `dropout` and what else any trial names, `best_val_accuracy`
         (mean over seeds, a share of the validation photos),
         `best_val_accuracy_se` (its standard error), `tied_with_best`, `chosen`, `trainable_parameters`,
-        `best_epoch`, `epochs_run`, `seconds`, `published_val_accuracy`, `error`, `error_message`, `run_id`.
+        `best_epoch`, `epochs_run`, `pruned` (why it was stopped early, "" where it was not), `seconds`,
+        `published_val_accuracy`, `error`, `error_message`, `run_id`.
 
         Raises:
           NoTrialError: No trial was completed.
@@ -124,6 +125,7 @@ def load_study(name_or_run_id: str, *, tracking_uri: str | None = None) -> Loade
 def _state(record: TrialRecord) -> dict[str, object]:
     return {
         "status": record.status,
+        "pruned": record.pruned,
         "error": record.error,
         "error_message": record.error_message,
         "run_id": record.run_id,

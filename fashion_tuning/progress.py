@@ -184,7 +184,8 @@ def trial_text(event: TrialEnded) -> str:
     accuracy = f"val {record.score:.4f} ± {metrics['best_val_accuracy_se']:.4f}"
     text = f"{text} {accuracy} epoch {metrics['best_epoch']:.0f}, {metrics['seconds']:.1f} s"
     others = besides(values)
-    return f"{text}\n  {others}" if others else text
+    lines = [text, *([f"  {others}"] if others else []), *([f"  pruned: {record.pruned}"] if record.pruned else [])]
+    return "\n".join(lines)
 
 
 def attempt_text(event: AttemptEnded) -> str:

@@ -21,6 +21,10 @@ class Configuration(Table):
     learning_rate: float
     dense_units: int
     dropout: float
+    cut: str | None = None
+    suffix_factor: float | None = None
+    head_epochs: int | None = None
+    batch_norm: str | None = None
     views: int | None = None
     pooling: str | None = None
     dense_layers: int | None = None
@@ -91,6 +95,29 @@ class Search(Table):
         return self
 
 
+class Pruning(Table):
+    """Which trials are stopped early, see `study.pruning.should_stop`; listed configurations never are.
+
+    No trial is stopped before `start_epochs`; by the median rule none before `start_trials` others have ended.
+    """
+
+    rule: Literal["median", "asha"]
+    start_epochs: Positive = 1
+    start_trials: Positive = 5
+    factor: Annotated[int, Field(ge=2)] = 3
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, owner in (("start_trials", "median"), ("factor", "asha")):
+            if name in self.model_fields_set and self.rule != owner:
+                raise wrong(
+                    name,
+                    received=getattr(self, name),
+                    expected=f"nothing: only rule = {owner!r} has it, not {self.rule!r}",
+                )
+        return self
+
+
 class Training(Table):
     """How one trial trains: the same for all trials of a study.
 
@@ -152,7 +179,7 @@ class Views(Table):
 
 
 class Model(Table):
-    """The frozen part of the network, and what computes it.
+    """The frozen part of the network, what computes it, and how its output is kept.
 
     Anything but Keras in float32 is a reduced mode: faster where the processor has the instructions, and held to
     the exact one when the model is made, see final/reduced.py.
@@ -161,3 +188,4 @@ class Model(Table):
     backbone: Literal["xception"] = "xception"
     engine: Literal["keras", "openvino"] = "keras"
     precision: Literal["float32", "bfloat16"] = "float32"
+    storage: Literal["float32", "float16"] = "float32"

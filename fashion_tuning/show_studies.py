@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from fashion_tuning.hyperparameters import besides, usual
+from fashion_tuning.hyperparameters import usual
 from fashion_tuning.show import PROGRAM, Terminal
 from fashion_tuning.wording import count
 
@@ -146,7 +146,7 @@ def _trials_table(board: Leaderboard, *, wide: bool) -> Table:
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("published" if wide else "publ.", no_wrap=True)
     table.add_column("run id", no_wrap=True)
-    others = any(besides(row.record.values) for row in board.rows)
+    others = any(row.also for row in board.rows)
     if others:
         table.add_column("also", overflow="fold")
     ties = any(row.tied for row in board.rows[1:])
@@ -166,7 +166,7 @@ def _trials_table(board: Leaderboard, *, wide: bool) -> Table:
             *([f"{record.trainable_parameters:,}"] if wide else []),
             published,
             record.run_id if wide else record.run_id[:8],
-            *([besides(record.values)] if others else []),
+            *([row.also] if others else []),
         )
     return table
 
@@ -185,7 +185,7 @@ def _compared_table(comparison: Comparison) -> Table:
         "run id",
     ):
         table.add_column(header, justify="left" if header in ("study", "run id") else "right", no_wrap=True)
-    others = any(besides(one.row.record.values) for one in comparison.rows)
+    others = any(one.row.also for one in comparison.rows)
     if others:
         table.add_column("also", overflow="fold")
     for one in comparison.rows:
@@ -198,7 +198,7 @@ def _compared_table(comparison: Comparison) -> Table:
             *usual(record.values),
             f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}",
             record.run_id[:8],
-            *([besides(record.values)] if others else []),
+            *([one.row.also] if others else []),
         )
     return table
 

@@ -104,6 +104,10 @@ class Space(Table):
     learning_rate: Range
     dense_units: Range
     dropout: Range
+    cut: Range | None = None
+    suffix_factor: Range | None = None
+    head_epochs: Range | None = None
+    batch_norm: Range | None = None
     views: Range | None = None
     pooling: Range | None = None
     dense_layers: Range | None = None

@@ -45,7 +45,7 @@ DOORS = {
     "mlflow": "tracking/",
     "sqlalchemy": "tracking/",
     "keras_tuner": "study/search/",
-    "tensorflow": "model/engine.py",
+    "tensorflow": "model/engine/on_tensorflow.py",
     "keras": "model/",
     "sklearn": ("study/search/", "measures.py"),
     "matplotlib": ("figures.py", "notebook.py", "report/"),

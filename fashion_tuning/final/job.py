@@ -49,14 +49,24 @@ class Job:
         return values
 
     @property
-    def planned(self) -> list[Mapping[str, Value]]:
-        """The values of all trials; of the learning rates, whose head is not known yet, the largest it can be."""
-        candidates = [record.values for record in self.sources]
+    def planned(self) -> list[tuple[Mapping[str, Value], int]]:
+        """Values and epochs of all trials; of the learning rates, whose head is not known yet, the largest it can be.
+
+        A single listed configuration has its own epochs, where it names any.
+        """
+        candidates = [(record.values, self.epochs) for record in self.sources]
         largest = max(
             (record.values for record in self.sources if record.trial in self.chosen_from),
             key=lambda values: float(values["dense_units"]),
         )
-        return [*candidates, self.baseline, *[largest] * len(self.card.final.learning_rate_factors)]
+        rates = [(largest, self.epochs)] * len(self.card.final.learning_rate_factors)
+        return [*candidates, (self.baseline, self.card.final.epochs), *rates]
+
+    @property
+    def epochs(self) -> int:
+        """How many the candidates are trained for, at most."""
+        own = self.card.configurations[0].epochs if self.study is None else None
+        return own or self.card.final.epochs
 
     @property
     def parts(self) -> dict[str, object]:
@@ -93,7 +103,7 @@ def make_job(inputs: StudyInputs, store: Store, study: StudyRecord | None, *, to
     final = replace(inputs, card=card.at_final_size())
     if study is None:
         values = card.values_of(card.configurations[0])
-        only = TrialRecord("", 1, 1, 1, None, "FINISHED", values, {}, card.final.epochs, listed=True)
+        only = TrialRecord("", 1, 1, 1, None, "FINISHED", values, {}, 0, listed=True)
         return Job(card, final, None, (only,), (1,))
     board = leaderboard(store, study, rule=card.final.choose)
     ranked = [row.record for row in board.rows]

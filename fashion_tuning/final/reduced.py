@@ -45,7 +45,7 @@ def compare(heads: Sequence[Path], *, reduced: FeatureRef, exact: FeatureRef) ->
     return Agreement(float((ours == theirs).mean()), float(right[0] - right[1]))
 
 
-def require_agreement(agreement: Agreement, *, engine: str, precision: str) -> None:
+def require_agreement(agreement: Agreement, *, mode: str) -> None:
     """Makes sure that a reduced mode may stand for the exact one.
 
     Raises:
@@ -53,8 +53,8 @@ def require_agreement(agreement: Agreement, *, engine: str, precision: str) -> N
     """
     if agreement.same < SAME or abs(agreement.difference) > WITHIN:
         raise ParityError(
-            f"{engine} in {precision} names the same category for {agreement.same:.1%} of the validation photos, and"
+            f"{mode} names the same category for {agreement.same:.1%} of the validation photos, and"
             f" is right for {agreement.difference:+.1f} of them",
             expected=f"at least {SAME:.0%}, and at most {WITHIN:g} more or fewer",
-            action='set engine = "keras" and precision = "float32" in the card\'s [model]: another study',
+            action="leave engine, precision and storage out of the card's [model]: another study",
         )

@@ -10,7 +10,7 @@ from fashion_tuning.files import scratch_folder
 from fashion_tuning.final.job import Job
 from fashion_tuning.final.reduced import compare, require_agreement
 from fashion_tuning.hyperparameters import all_values
-from fashion_tuning.model.features import FeatureRef, compute_features, feature_ref
+from fashion_tuning.model.features import FeatureKey, FeatureRef, compute_features, feature_ref
 from fashion_tuning.model.shipped import ModelCard
 from fashion_tuning.model.whole import Parity, ship
 from fashion_tuning.study.executors import Worker
@@ -30,17 +30,17 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
       ParityError: It does not say what prefix plus head say, or the card's reduced mode says something else.
       StoreError, DiskError: The store or a disk refuses.
     """
-    inputs, refs, store = job.inputs, job.inputs.refs(), run.store
+    inputs, refs, store = job.inputs, job.inputs.features.of(winner.values), run.store
     card = ModelCard(refs["validation"].classes, **asdict(inputs.key.sizing), views=_views(inputs))
     with scratch_folder() as folder, best_heads(store, winner) as heads:
         whole = folder / "model.keras"
-        exact = _exact_validation(job, worker)
+        exact = _exact_validation(inputs, refs["validation"].key.exact, worker)
         if exact != refs["validation"]:
             agreement = compare(heads, reduced=refs["validation"], exact=exact)
             run.log(
                 {"exact_agreement": agreement.same, "exact_difference": agreement.difference}, step=len(job.planned)
             )
-            require_agreement(agreement, engine=inputs.key.engine, precision=inputs.key.precision)
+            require_agreement(agreement, mode=inputs.key.mode)
         parity: Parity | None = None
         for step in worker.run(ship, inputs.weights, heads[0], card, whole, validation=exact, root=inputs.dataset.root):
             parity = step if isinstance(step, Parity) else None
@@ -66,10 +66,8 @@ def _views(inputs: StudyInputs) -> tuple[str, ...]:
     return tuple(view.name for view in card_views(inputs.card))
 
 
-def _exact_validation(job: Job, worker: Worker) -> FeatureRef:
-    """The validation photos' features by Keras in float32, computed where the card's mode is a reduced one."""
-    inputs = job.inputs
-    key = inputs.key.exact
+def _exact_validation(inputs: StudyInputs, key: FeatureKey, worker: Worker) -> FeatureRef:
+    """The validation photos' exact features, computed where the card's mode is a reduced one."""
     ref = feature_ref(key, "validation", manifest=inputs.dataset.manifest, cache_dir=inputs.cache_dir)
     for _ in worker.run(compute_features, ref, root=inputs.dataset.root, weights=inputs.weights):
         pass

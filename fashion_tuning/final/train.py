@@ -69,16 +69,17 @@ def final_train(
 
 def _train(job: Job, run: FinalRun, *, workers: list[Worker], report: Report) -> None:
     """All trials of the final run."""
-    inputs, refs = job.inputs, job.inputs.refs()
+    inputs, features = job.inputs, job.inputs.features
     queue = FinalQueue(
         job.card.final,
         job.sources,
         open_attempts(run.store, run.record),
         baseline=job.baseline,
+        epochs=job.epochs,
         choose=lambda: choose_candidate(job, run.store, completed_trials(run.store, run.record)),
     )
-    trials_ended, epochs = len(queue.ended), job.card.final.epochs
-    cost = estimate_listed(inputs.card, refs, [(values, epochs) for values in job.planned[trials_ended:]])
+    trials_ended = len(queue.ended)
+    cost = estimate_listed(features, job.planned[trials_ended:])
     require_disk(cost, store=run.store, cache_dir=inputs.cache_dir)
     report(
         make_plan(
@@ -92,15 +93,17 @@ def _train(job: Job, run: FinalRun, *, workers: list[Worker], report: Report) ->
         )
     )
     log_views(inputs, run)
-    if seconds := computed_features(inputs, refs, workers[0], report):
+    if seconds := computed_features(
+        inputs, features.of_trials([values for values, _ in job.planned]), workers[0], report
+    ):
         run.log({"seconds_features": seconds}, step=trials_ended)
     Coordinator(
         inputs.card,
         run,
         agenda=queue,
         workers=workers,
-        train=refs["train"],
-        validation=refs["validation"],
+        features=features,
+        weights=inputs.weights,
         report=report,
     ).run()
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from fashion_tuning.quiet import silent_stderr
+
+_MAPS_AT_ONCE: Final = 32  # what follows a feature map needs a multiple of its memory
 
 
 class BrokenCheckpointError(Exception):
@@ -18,7 +21,7 @@ def predict(path: Path, features: np.ndarray) -> np.ndarray:
 
     Args:
       path: A .keras file, loaded with safe_mode.
-      features: (images, features) float32.
+      features: (images, *row_shape).
 
     Returns:
       (images, classes) float32.
@@ -31,7 +34,13 @@ def predict(path: Path, features: np.ndarray) -> np.ndarray:
 
     try:
         model = keras.saving.load_model(path, safe_mode=True, compile=False)
-        logits = np.asarray(model(features, training=False), np.float64)
+        at_once = len(features) if features.ndim == 2 else _MAPS_AT_ONCE
+        logits = np.concatenate(
+            [
+                np.asarray(model(features[start : start + at_once], training=False), np.float64)
+                for start in range(0, len(features), at_once)
+            ]
+        )
     except Exception as error:  # zipfile, h5py, json and Keras each meet damage in their own way
         words = str(error).strip().splitlines()
         raise BrokenCheckpointError(f"{type(error).__name__}: {words[0][:120] if words else ''}") from error

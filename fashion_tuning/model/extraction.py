@@ -14,39 +14,29 @@ import numpy as np
 from fashion_tuning.data.decode import Sizing, UnreadableImageError, decode
 from fashion_tuning.data.views import IDENTITY, View
 from fashion_tuning.errors import DataError
-from fashion_tuning.model.prefix import load_prefix
-from fashion_tuning.model.weights import Weights
+from fashion_tuning.model.prefix import Prefix
 
 BATCH_SIZE = 32
 _BATCHES_AHEAD = 3
 _DECODERS = 2
 
 
-class Extractor:
-    """Turns photos into features, a batch at a time.
-
-    Args:
-      weights: The backbone's weights.
-      sizing, view: How photos become the network's input.
-      engine, precision, cut: What computes which features, see model/prefix.py.
+def features_of_photos(
+    prefix: Prefix, photos: Sequence[tuple[Path, str]], sizing: Sizing, view: View
+) -> Iterator[np.ndarray]:
+    """What a prefix makes of (path, sha256) photos in order, as (batch, *row_shape) float32 blocks.
 
     Raises:
-      UsageError: This machine does not have that engine or precision.
+      DataError: A photo is missing, unreadable or not the one with that SHA-256.
     """
+    for pixels in pixel_batches(photos, sizing, view):
+        yield prefix(pixels)
 
-    def __init__(self, weights: Weights, sizing: Sizing, view: View, *, engine: str, precision: str, cut: str) -> None:
-        self._prefix = load_prefix(weights, image_size=sizing.image_size, engine=engine, precision=precision, cut=cut)
-        self._sizing = sizing
-        self._view = view
 
-    def features(self, photos: Sequence[tuple[Path, str]]) -> Iterator[np.ndarray]:
-        """Features of (path, sha256) photos in order, as (batch, features) float32 blocks.
-
-        Raises:
-          DataError: A photo is missing, unreadable or not the one with that SHA-256.
-        """
-        for pixels in pixel_batches(photos, self._sizing, self._view):
-            yield self._prefix(pixels)
+def features_of_maps(between: Prefix, maps: np.ndarray, rows: Sequence[int]) -> Iterator[np.ndarray]:
+    """What follows of some rows of what is cached at an earlier cut, as (batch, *row_shape) float32 blocks."""
+    for first in range(0, len(rows), BATCH_SIZE):
+        yield between(maps[rows[first : first + BATCH_SIZE]])
 
 
 def pixel_batches(photos: Sequence[tuple[Path, str]], sizing: Sizing, view: View = IDENTITY) -> Iterator[np.ndarray]:

@@ -27,7 +27,7 @@ from fashion_tuning.data.views import View
 from fashion_tuning.errors import DataError, DiskError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import disk_errors, write_text
-from fashion_tuning.model.backbone import AVERAGE, AVERAGE_AND_MAXIMUM, FEATURE_SIZES, PREPROCESSING
+from fashion_tuning.model.backbones import AVERAGE, AVERAGE_AND_MAXIMUM, BACKBONES, row_shape
 from fashion_tuning.model.shards import ShardedArray
 from fashion_tuning.model.weights import Weights
 
@@ -48,13 +48,18 @@ class FeatureKey:
     view: str = "identity"
     aspect: str = "squash"
     decode_version: int = DECODE_VERSION
+    storage: str = "float32"
 
     def parts(self) -> dict[str, str]:
-        return {name: str(value) for name, value in asdict(self).items()}
+        parts = {name: str(value) for name, value in asdict(self).items()}
+        if self.storage == "float32":  # what came later is left out where it says what was so before
+            del parts["storage"]
+        return parts
 
     @property
-    def num_features(self) -> int:
-        return FEATURE_SIZES[self.cut]
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one image's features."""
+        return row_shape(self.backbone, self.cut, self.image_size)
 
     @property
     def sizing(self) -> Sizing:
@@ -66,10 +71,16 @@ class FeatureKey:
         return hashlib.sha256(json.dumps(self.parts(), sort_keys=True).encode()).hexdigest()[:24]
 
     @property
+    def mode(self) -> str:
+        """What computes and keeps them, in words."""
+        kept = "" if self.storage == "float32" else f", kept in {self.storage}"
+        return f"{self.engine} in {self.precision}{kept}"
+
+    @property
     def exact(self) -> FeatureKey:
         """The same features by Keras in float32: of the model that ships, whatever its study was computed by."""
         engine = self.engine if self.engine.startswith("keras-") else _keras()
-        return replace(self, engine=engine, precision="float32")
+        return replace(self, engine=engine, precision="float32", storage="float32")
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ class FeatureRef:
       split: Name of the split.
       photos: (path, sha256, label) of each row, in manifest order.
       classes: Class names; a label's index is its place here.
-      num_features: Width of a row.
+      row_shape: Of one image's features: (features,), or (height, width, channels) where the network is cut.
       views: The same photos in other views, see data/views.py.
     """
 
@@ -91,7 +102,7 @@ class FeatureRef:
     split: str
     photos: tuple[tuple[str, str, str], ...]
     classes: tuple[str, ...]
-    num_features: int
+    row_shape: tuple[int, ...]
     views: tuple[FeatureRef, ...] = ()
 
     @property
@@ -101,7 +112,7 @@ class FeatureRef:
 
     @property
     def array(self) -> ShardedArray:
-        return ShardedArray(self.folder / f"{self.split}.npy", len(self.photos), self.num_features)
+        return ShardedArray(self.folder / f"{self.split}.npy", len(self.photos), self.row_shape, self.key.storage)
 
     def rows(self, shard: int) -> range:
         return self.array.rows(shard)
@@ -119,12 +130,13 @@ def feature_key(card: Card, *, manifest: Manifest, weights: Weights) -> FeatureK
         image_size=card.images.image_size,
         interpolation=card.images.interpolation,
         aspect=card.images.aspect,
-        preprocessing=PREPROCESSING,
+        preprocessing=BACKBONES[card.model.backbone].preprocessing,
         backbone=card.model.backbone,
         weights=weights.digest,
         cut=AVERAGE_AND_MAXIMUM if card.names("pooling") else AVERAGE,
         engine=_keras() if card.model.engine == "keras" else card.model.engine,
         precision=card.model.precision,
+        storage=card.model.storage,
     )
 
 
@@ -140,7 +152,7 @@ def feature_ref(key: FeatureKey, split: str, *, manifest: Manifest, cache_dir: P
         split=split,
         photos=tuple((photo.path, photo.sha256, photo.label) for photo in manifest.select(split)),
         classes=manifest.classes,
-        num_features=key.num_features,
+        row_shape=key.row_shape,
     )
 
 
@@ -159,7 +171,7 @@ class FeatureProgress:
 
 
 def load_features(ref: FeatureRef) -> np.ndarray:
-    """The finished features, (images, features) float32, memory-mapped and verified; read-only.
+    """The finished features, (images, *row_shape), memory-mapped and verified; read-only.
 
     Raises:
       DataError: A shard is missing or its bytes are not those that were written.
@@ -223,18 +235,11 @@ def _compute_missing(ref: FeatureRef, root: Path, weights: Weights) -> Iterator[
     missing = [shard for shard, is_good in enumerate(good) if not is_good]
     if not missing:
         return
-    from fashion_tuning.model.extraction import Extractor
-
     _write_key(ref)
     ref.array.allocate()
-    key = ref.key
-    extractor = Extractor(
-        weights, key.sizing, View.parse(key.view), engine=key.engine, precision=key.precision, cut=key.cut
-    )
-    wanted = [ref.photos[row] for shard in missing for row in ref.rows(shard)]
-    batches = extractor.features([(root / path, sha256) for path, sha256, _ in wanted])
+    batches = _batches(ref, [row for shard in missing for row in ref.rows(shard)], root, weights)
     for shard in missing:
-        block = np.empty((len(ref.rows(shard)), ref.num_features), np.float32)
+        block = np.empty((len(ref.rows(shard)), *ref.row_shape), np.float32)
         filled = 0
         # Batches end where shards end, so a row's batch, and with it its last bits, is always the same.
         while filled < len(block):
@@ -245,6 +250,37 @@ def _compute_missing(ref: FeatureRef, root: Path, weights: Weights) -> Iterator[
         ref.array.write(shard, block)
         passed("features")
         done += len(block)
+
+
+def _batches(ref: FeatureRef, rows: list[int], root: Path, weights: Weights) -> Iterator[np.ndarray]:
+    """Features of some rows, made of an earlier cut's where those are there, and of the photos else."""
+    from fashion_tuning.model.extraction import features_of_maps, features_of_photos
+    from fashion_tuning.model.prefix import load_between, load_prefix
+
+    key, image_size = ref.key, ref.key.image_size
+    if (earlier := _earlier(ref)) is not None:
+        between = load_between(weights, image_size=image_size, start=earlier.key.cut, cut=key.cut)
+        return features_of_maps(between, earlier.array.load(), rows)
+    prefix = load_prefix(weights, image_size=image_size, engine=key.engine, precision=key.precision, cut=key.cut)
+    photos = [(root / path, sha256) for path, sha256, _ in (ref.photos[row] for row in rows)]
+    return features_of_photos(prefix, photos, key.sizing, View.parse(key.view))
+
+
+def _earlier(ref: FeatureRef) -> FeatureRef | None:
+    """The same photos' features at an earlier cut, the nearest one that stands in the cache; None where none does.
+
+    Going on from there gives the same bits, since every layer gets the same numbers in the same batches; only exact
+    features can be gone on from.
+    """
+    if ref.key != ref.key.exact:
+        return None
+    cuts = list(BACKBONES[ref.key.backbone].cuts)
+    for cut in cuts[cuts.index(ref.key.cut) + 1 if ref.key.cut in cuts else 0 :]:
+        key = replace(ref.key, cut=cut)
+        found = replace(ref, key=key, folder=ref.folder.with_name(key.digest), row_shape=key.row_shape)
+        if all(verify_shards(found)):
+            return found
+    return None
 
 
 def _write_key(ref: FeatureRef) -> None:

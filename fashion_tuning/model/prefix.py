@@ -7,19 +7,20 @@ from collections.abc import Callable
 import numpy as np
 
 from fashion_tuning.files import scratch_folder
-from fashion_tuning.model.backbone import AVERAGE, build_prefix
+from fashion_tuning.model.backbones import AVERAGE
+from fashion_tuning.model.network import build_between, build_prefix
 from fashion_tuning.model.weights import Weights
 
 Prefix = Callable[[np.ndarray], np.ndarray]
 
 
 def load_prefix(weights: Weights, *, image_size: int, engine: str, precision: str, cut: str = AVERAGE) -> Prefix:
-    """A function of (batch, image_size, image_size, 3) uint8 RGB -> (batch, features) float32.
+    """A function of (batch, image_size, image_size, 3) uint8 RGB -> (batch, *row_shape) float32.
 
     Args:
       engine: "openvino", or "keras-" and its backend.
       precision: "float32" or "bfloat16".
-      cut: Where the prefix ends, see model/backbone.py.
+      cut: Where the prefix ends, see model/backbones.py.
 
     Raises:
       UsageError: OpenVINO is not installed, or can't compute in that precision on this processor.
@@ -29,6 +30,16 @@ def load_prefix(weights: Weights, *, image_size: int, engine: str, precision: st
         return _openvino(weights, image_size=image_size, precision=precision, cut=cut)
     prefix = build_prefix(weights, image_size=image_size, precision=precision, cut=cut)
     return lambda pixels: np.asarray(prefix.predict_on_batch(pixels), np.float32)
+
+
+def load_between(weights: Weights, *, image_size: int, start: str, cut: str) -> Prefix:
+    """A function of what is cached at an earlier cut, by Keras in float32, -> the features at a later one.
+
+    Raises:
+      WeightsError: The weights' file can't be loaded.
+    """
+    between = build_between(weights, image_size=image_size, start=start, cut=cut)
+    return lambda maps: np.asarray(between.predict_on_batch(maps), np.float32)
 
 
 def _openvino(weights: Weights, *, image_size: int, precision: str, cut: str) -> Prefix:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -20,18 +21,25 @@ from fashion_tuning.files import disk_errors, replacing, write_text
 
 SHARD_SIZE = 256  # rows; some ten seconds of work on two cores. A multiple of extraction.BATCH_SIZE
 
+STORAGES: Final = ("float32", "float16")
+
 
 @dataclass(frozen=True)
 class ShardedArray:
-    """Rows of float32 in `path`, a .npy file; the .json file beside it holds the SHA-256 of each finished shard.
+    """Rows of floats in `path`, a .npy file; the .json file beside it holds the SHA-256 of each finished shard.
 
     A shard is finished once its rows are synced and its digest stands in the .json file. One
     process may write at a time; any number may read meanwhile.
+
+    Args:
+      row_shape: Of one row, such as (2048,), or (10, 10, 1024) for a feature map.
+      storage: "float32" or "float16".
     """
 
     path: Path
     num_rows: int
-    num_columns: int
+    row_shape: tuple[int, ...]
+    storage: str = "float32"
 
     @classmethod
     def find(cls, path: Path) -> Self:
@@ -43,11 +51,11 @@ class ShardedArray:
         """
         record = _read_record(path.with_suffix(".json"))
         try:
-            num_rows, num_columns = map(int, record["shape"])
-        except (KeyError, TypeError) as error:
+            num_rows, *row_shape = map(int, record["shape"])
+            array = cls(path, num_rows, tuple(row_shape), record.get("storage", "float32"))
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path.with_suffix('.json')} names no shape") from error
-        array = cls(path, num_rows, num_columns)
-        if array._recorded() is None:
+        if array.storage not in STORAGES or array._recorded() is None:
             raise ValueError(f"{array.record_path} does not fit {path.name}")
         return array
 
@@ -62,7 +70,11 @@ class ShardedArray:
     @property
     def num_bytes(self) -> int:
         """Size of the rows on disk."""
-        return self.num_rows * self.num_columns * 4
+        return self.num_rows * self.row_bytes
+
+    @property
+    def row_bytes(self) -> int:
+        return math.prod(self.row_shape) * np.dtype(self.storage).itemsize
 
     def rows(self, shard: int) -> range:
         return range(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, self.num_rows))
@@ -153,11 +165,12 @@ class ShardedArray:
             file.truncate(len(header) + self.num_bytes)
 
     def write(self, shard: int, block: np.ndarray) -> None:
-        """Writes the rows of one shard, float32, and then records it as finished.
+        """Writes the rows of one shard, in the array's own kind of float, and then records it as finished.
 
         Raises:
           DiskError: The disk refuses, or the file was removed.
         """
+        block = np.ascontiguousarray(block, self.storage)
         # Through the file, not a memory map: on a full disk a map ends the process with SIGBUS, a write says ENOSPC.
         try:
             with disk_errors(self.path), self.path.open("r+b") as file:
@@ -172,16 +185,21 @@ class ShardedArray:
         self._record(digests)
 
     def _record(self, digests: list[str]) -> None:
-        record = {"shape": [self.num_rows, self.num_columns], "shard_size": SHARD_SIZE, "sha256": digests}
-        write_text(self.record_path, json.dumps(record))
+        write_text(self.record_path, json.dumps({**self._outline, "sha256": digests}))
+
+    @property
+    def _outline(self) -> dict[str, Any]:
+        """What its record says beside the digests; as it always was where rows are float32."""
+        storage = {} if self.storage == "float32" else {"storage": self.storage}
+        return {"shape": [self.num_rows, *self.row_shape], **storage, "shard_size": SHARD_SIZE}
 
     def _recorded(self) -> list[str] | None:
         """The digests in the record, None where there is no record or not one of this array."""
         try:
             record = _read_record(self.record_path)
             digests = list(record["sha256"])
-            fits = record["shape"] == [self.num_rows, self.num_columns] and record["shard_size"] == SHARD_SIZE
-        except (OSError, ValueError, KeyError, TypeError):
+            fits = {name: value for name, value in record.items() if name != "sha256"} == self._outline
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return digests if fits and len(digests) == self.num_shards else None
 
@@ -210,14 +228,15 @@ class ShardedArray:
 
     def _offset(self, shard: int) -> int:
         """Where the rows of a shard begin in the file."""
-        return len(self._header()) + self.rows(shard).start * self.num_columns * 4
+        return len(self._header()) + self.rows(shard).start * self.row_bytes
 
     def _size(self, shard: int) -> int:
-        return len(self.rows(shard)) * self.num_columns * 4
+        return len(self.rows(shard)) * self.row_bytes
 
     def _header(self) -> bytes:
         header = io.BytesIO()
-        entries = {"descr": "<f4", "fortran_order": False, "shape": (self.num_rows, self.num_columns)}
+        shape = (self.num_rows, *self.row_shape)
+        entries = {"descr": np.dtype(self.storage).newbyteorder("<").str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(header, entries)
         return header.getvalue()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,17 @@ import numpy as np
 
 from fashion_tuning.files import SCRATCH, disk_errors
 from fashion_tuning.hyperparameters import Value, setting
+from fashion_tuning.model.epochs import EpochResult, checkpoint_name, last_state, write_state
 from fashion_tuning.model.features import FeatureRef, load_features
-from fashion_tuning.model.head import build_head
+from fashion_tuning.model.trainable import build_trainable, is_long
+from fashion_tuning.model.weights import Weights
 from fashion_tuning.seeds import derive_seed
 
 if TYPE_CHECKING:
     import keras
+
+    from fashion_tuning.model.engine.on_tensorflow import HeadTrainer
+    from fashion_tuning.model.engine.suffix import SuffixTrainer
 
 TRAINING_VERSION = 1  # counts up when the same card would train differently
 # schedule = "plateau": after this many epochs without a better mean validation accuracy, the learning rate times this.
@@ -53,80 +58,59 @@ class TrialSettings:
     patience: int | None = None
 
 
-@dataclass(frozen=True)
-class EpochResult:
-    """What one epoch gave; arrays have one entry per seed.
-
-    `probabilities` is (seeds, validation images, classes) float32. `checkpoints` maps a seed
-    to the file just written for it. `seconds` tells training, validation and checkpoints apart.
-    """
-
-    epoch: int
-    loss: np.ndarray
-    accuracy: np.ndarray
-    val_loss: np.ndarray
-    val_accuracy: np.ndarray
-    probabilities: np.ndarray
-    checkpoints: Mapping[int, Path]
-    seconds: Mapping[str, float]
-
-
 def train_trial(
-    settings: TrialSettings, train: FeatureRef, validation: FeatureRef, scratch: Path
+    settings: TrialSettings,
+    train: FeatureRef,
+    validation: FeatureRef,
+    scratch: Path,
+    weights: Weights | None = None,
 ) -> Iterator[EpochResult]:
     """Trains a trial and yields each epoch's result as soon as it is there.
 
     Writes checkpoints seed_K/epoch_NN.keras below `scratch` whenever the mean curve or that
-    seed's own curve of validation accuracy improves; they hold the head alone (features in,
+    seed's own curve of validation accuracy improves; they hold what trains alone (features in,
     logits out) and load with Keras's safe_mode. With ema_momentum, validation and checkpoints
-    are of the averaged weights.
+    are of the averaged weights. Behind a cut, which is long, also resume/epoch_NN.npz, from which
+    another process goes on after that epoch: where one stands below `scratch` with the checkpoints
+    of its epochs, their results are yielded again, and the rest is as if nothing had stopped.
+
+    Args:
+      weights: The backbone's, needed behind a cut alone.
 
     Raises:
       DivergedError: A loss or a logit is not finite; nothing of that epoch is yielded.
       DataError: Features are missing or damaged.
       DiskError: A checkpoint can't be written.
     """
-    from fashion_tuning.model.engine import HeadTrainer, forget_models
+    from fashion_tuning.model.engine import forget_models
+    from fashion_tuning.model.engine.suffix import SuffixTrainer
 
     forget_models()
-    num_classes = len(train.classes)
-    num_views = int(settings.values.get("views", len(train.every)))
-    views = [load_features(one) for one in train.every[:num_views]]
-    features = np.concatenate(views) if num_views > 1 else views[0]
+    trainer = _make_trainer(settings, train, weights)
     val_features = load_features(validation)
-    labels, val_labels = train.labels(), validation.labels()
+    num_images, val_labels = len(train.photos), validation.labels()
+    num_views = int(settings.values.get("views", len(train.every)))
     seeds = range(1, settings.num_seeds + 1)
-    heads = [
-        build_head(
-            settings.values,
-            feature_size=features.shape[1],
-            num_classes=num_classes,
-            study_seed=settings.study_seed,
-            seed=seed,
-        )
-        for seed in seeds
-    ]
-    trainer = HeadTrainer(
-        heads,
-        values=settings.values,
-        features=features,
-        labels=labels,
-        batch_size=int(settings.values.get("batch_size", settings.batch_size)),
-        epochs=settings.epochs,
-    )
-    best_mean, best_mean_epoch, lowered = -1.0, 0, 0
-    plateau = setting("schedule", settings.values) == "plateau"
-    best = np.full(len(heads), -1.0)
-    for epoch in range(1, settings.epochs + 1):
+    watch = _Watch(settings)
+    past: list[EpochResult] = []
+    if isinstance(trainer, SuffixTrainer) and (found := last_state(scratch)) is not None:
+        past, state = found
+        trainer.restore(state)
+        for result in past:
+            yield result
+            watch.look(result.epoch, result.val_accuracy)
+    for epoch in range(len(past) + 1, settings.epochs + 1):
+        if watch.stops:
+            return
         started = time.perf_counter()
         order = epoch_order(
-            len(labels),
+            num_images,
             study_seed=settings.study_seed,
             num_seeds=settings.num_seeds,
             epoch=epoch,
             num_views=num_views,
         )
-        loss, accuracy = trainer.run_epoch(order)
+        loss, accuracy = trainer.run_epoch(order, epoch)
         trained = time.perf_counter()
         with trainer.averaged():
             logits = trainer.predict(val_features)
@@ -134,14 +118,15 @@ def train_trial(
             _require_finite(epoch, {"loss": loss, "largest logit": np.abs(logits).max((1, 2)), "val_loss": val_loss})
             val_accuracy = (probabilities.argmax(-1) == val_labels).mean(-1)
             validated = time.perf_counter()
-            mean_improved = val_accuracy.mean() > best_mean
+            improved = watch.look(epoch, val_accuracy)
             checkpoints = {
-                seed: _save(head, scratch / f"seed_{seed}" / f"epoch_{epoch:02d}.keras")
-                for seed, head, improved in zip(seeds, heads, val_accuracy > best, strict=True)
-                if improved or mean_improved
+                seed: _save(head, scratch / checkpoint_name(seed, epoch))
+                for seed, head, better in zip(seeds, trainer.heads, improved, strict=True)
+                if better
             }
-        best = np.maximum(best, val_accuracy)
-        yield EpochResult(
+        if watch.lowers:
+            trainer.lower_learning_rate(PLATEAU_FACTOR)
+        result = EpochResult(
             epoch=epoch,
             loss=loss,
             accuracy=accuracy,
@@ -155,13 +140,65 @@ def train_trial(
                 "checkpoints": time.perf_counter() - validated,
             },
         )
+        if isinstance(trainer, SuffixTrainer) and epoch < settings.epochs and not watch.stops:
+            past.append(result)
+            result = replace(result, state=write_state(scratch, past, trainer.state()))
+        yield result
+
+
+class _Watch:
+    """Early stopping's and the plateau's memory: how validation accuracy has gone so far."""
+
+    def __init__(self, settings: TrialSettings) -> None:
+        self.stops = False  # before another epoch
+        self.lowers = False  # the learning rate, after the epoch that was looked at last
+        self._patience = settings.patience
+        self._plateau = setting("schedule", settings.values) == "plateau"
+        self._best = np.full(settings.num_seeds, -1.0)
+        self._best_mean, self._best_mean_epoch, self._lowered = -1.0, 0, 0
+
+    def look(self, epoch: int, val_accuracy: np.ndarray) -> np.ndarray:
+        """For each seed whether its checkpoint is kept: its own curve or the mean curve is better than ever."""
+        mean = float(val_accuracy.mean())
+        mean_improved = mean > self._best_mean
+        improved = (val_accuracy > self._best) | mean_improved
+        self._best = np.maximum(self._best, val_accuracy)
         if mean_improved:
-            best_mean, best_mean_epoch = val_accuracy.mean(), epoch
-        elif settings.patience and epoch - best_mean_epoch >= settings.patience:
-            return
-        if plateau and epoch - max(best_mean_epoch, lowered) >= PLATEAU_EPOCHS:
-            trainer.lower_learning_rate(PLATEAU_FACTOR)
-            lowered = epoch
+            self._best_mean, self._best_mean_epoch = mean, epoch
+        elif self._patience:
+            self.stops = epoch - self._best_mean_epoch >= self._patience
+        self.lowers = self._plateau and epoch - max(self._best_mean_epoch, self._lowered) >= PLATEAU_EPOCHS
+        if self.lowers:
+            self._lowered = epoch
+        return improved
+
+
+def _make_trainer(settings: TrialSettings, train: FeatureRef, weights: Weights | None) -> HeadTrainer | SuffixTrainer:
+    from fashion_tuning.model import engine
+
+    values = settings.values
+    num_views = int(values.get("views", len(train.every)))
+    views = [load_features(one) for one in train.every[:num_views]]
+    seeds = range(1, settings.num_seeds + 1)
+    heads = [build_trainable(values, train, weights, study_seed=settings.study_seed, seed=seed) for seed in seeds]
+    batch_size = int(values.get("batch_size", settings.batch_size))
+    if is_long(train):
+        return engine.SuffixTrainer(
+            heads,
+            values=values,
+            views=views,
+            labels=train.labels(),
+            batch_size=batch_size,
+            epochs=settings.epochs,
+        )
+    return engine.HeadTrainer(
+        heads,
+        values=values,
+        features=np.concatenate(views) if num_views > 1 else views[0],
+        labels=train.labels(),
+        batch_size=batch_size,
+        epochs=settings.epochs,
+    )
 
 
 def epoch_order(num_images: int, *, study_seed: int, num_seeds: int, epoch: int, num_views: int = 1) -> np.ndarray:

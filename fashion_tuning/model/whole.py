@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_tuning.files import SCRATCH, disk_errors
-from fashion_tuning.model.backbone import FEATURE_SIZES, build_prefix
+from fashion_tuning.model.backbones import AVERAGE
 from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict
 from fashion_tuning.model.extraction import pixel_batches
 from fashion_tuning.model.features import FeatureRef, load_features
+from fashion_tuning.model.network import build_prefix
 from fashion_tuning.model.shipped import METADATA, OURS, ModelCard, load
 from fashion_tuning.model.weights import Weights
 
@@ -56,7 +57,7 @@ def ship(
     """
     expected = predict(head, load_features(validation))
     with disk_errors(target, instead=SCRATCH):
-        save(compose(weights, head, card), card, target)
+        save(compose(weights, head, card, cut=validation.key.cut), card, target)
     model, _ = load(target)
     photos = [(root / path, sha256) for path, sha256, _ in validation.photos]
     largest, done = 0.0, 0
@@ -68,15 +69,21 @@ def ship(
     yield Parity(largest, len(photos))
 
 
-def compose(weights: Weights, head: Path, card: ModelCard) -> keras.Model:
-    """(batch, image_size, image_size, 3) uint8 RGB -> (batch, classes) float32 probabilities."""
+def compose(weights: Weights, head: Path, card: ModelCard, *, cut: str = AVERAGE) -> keras.Model:
+    """(batch, image_size, image_size, 3) uint8 RGB -> (batch, classes) float32 probabilities.
+
+    Args:
+      cut: Where the features that the head was trained on were taken, see model/backbones.py.
+
+    Raises:
+      BrokenCheckpointError: The head can't be loaded.
+    """
     import keras
 
     try:
         trained = keras.saving.load_model(head, safe_mode=True, compile=False)
     except Exception as error:  # zipfile, h5py, json and Keras each meet damage in their own way
         raise BrokenCheckpointError(f"{head}: {error}") from error
-    cut = next(name for name, size in FEATURE_SIZES.items() if size == trained.input_shape[-1])
     prefix = build_prefix(weights, image_size=card.image_size, cut=cut, dtype="uint8")
     logits = trained(prefix.output, training=False)
     probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)

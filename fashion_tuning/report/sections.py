@@ -123,7 +123,7 @@ def _leaderboard(material: Material) -> Section:
                 f"{trial.seconds:.1f}",
                 f"{record.trainable_parameters:,}",
                 f"{published:.4f}" if published else "",
-                besides(trial.values),
+                trial.row.also,
             )
         )
     return Section("leaderboard", "Leaderboard", (ties, luck), table=without_empty(columns, rows))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fashion_tuning.files import SCRATCH, disk_errors
-from fashion_tuning.model.training import EpochResult
+from fashion_tuning.model.epochs import EpochResult
 from fashion_tuning.study import selection
 from fashion_tuning.study.executors import Failed
 from fashion_tuning.tracking.records import TrialRecord
@@ -77,14 +77,21 @@ class Attempt:
             self._run.log_checkpoint(seed, path)
             with disk_errors(path, instead=SCRATCH):
                 path.unlink()
+        if result.state is not None:  # after the checkpoints that it names
+            self._run.log_state(result.state)
         self._seconds_tracking += time.perf_counter() - started
 
-    def complete(self, *, tell: int) -> TrialRecord:
-        """Records predictions and best values, and ends the run as FINISHED."""
+    @property
+    def curve(self) -> list[float]:
+        """Mean validation accuracy after each epoch so far."""
+        return [float(result.val_accuracy.mean()) for result in self._results]
+
+    def complete(self, *, tell: int, pruned: str = "") -> TrialRecord:
+        """Records predictions and best values, and ends the run as FINISHED; `pruned` says why it did not go on."""
         started = time.perf_counter()
         probabilities = np.stack([result.probabilities for result in self._results])
         self._run.log_predictions(probabilities, self._labels)
-        curve = [float(result.val_accuracy.mean()) for result in self._results]
+        curve = self.curve
         best_epoch = selection.best_epoch(curve)
         correct = selection.correct(probabilities[best_epoch - 1], self._labels)
         spread = selection.seed_spread(correct)
@@ -100,13 +107,16 @@ class Attempt:
         now = time.perf_counter()
         metrics["seconds_tracking"] = self._seconds_tracking + now - started
         metrics["seconds"] = now - self._started
-        self._run.finish(metrics, tell=tell)
+        self._run.finish(metrics, tell=tell, pruned=pruned)
+        self._run.forget_states()
         self._clear()
-        return replace(self.record, status="FINISHED", tell=tell, metrics=metrics)
+        return replace(self.record, status="FINISHED", tell=tell, pruned=pruned, metrics=metrics)
 
     def fail(self, failure: Failed, *, tell: int | None) -> TrialRecord:
         """Records why the attempt failed, and ends its run as FAILED; `tell` is None where another one follows."""
         self._run.fail(failure.kind, failure.message, tell=tell)
+        if tell is not None:
+            self._run.forget_states()
         self._clear()
         return replace(self.record, status="FAILED", tell=tell, error=failure.kind, error_message=failure.message)
 

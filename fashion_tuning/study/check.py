@@ -11,7 +11,6 @@ from pathlib import Path
 
 from fashion_tuning.errors import FashionTuningError
 from fashion_tuning.hyperparameters import is_active
-from fashion_tuning.model.features import load_features, verify_shards
 from fashion_tuning.study.agenda import Agenda
 from fashion_tuning.study.queue import MAX_ATTEMPTS
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
@@ -74,13 +73,13 @@ def check(store: Store, study: StudyRecord, *, cache_dir: Path) -> Findings:
         notes.append("trials not compared: without the card and the manifest nothing follows from them")
     else:
         found += [Difference(study.run_id, 0, what) for what in _order(recorded, attempts)]
-        refs = recorded.refs(cache_dir)
-        features = load_features(refs["validation"]) if all(verify_shards(refs["validation"])) else None
-        if features is None:
-            notes.append(f"checkpoints read but not scored: {refs['validation'].array.path} is not in the cache")
-        labels = refs["validation"].labels()
+        features = recorded.features(cache_dir)
         for record in trials:
-            trial = TrialCheck(store, recorded, record, labels=labels, features=features)
+            refs = features.of(record.values)
+            trial = TrialCheck(store, recorded, record, refs)
+            note = f"checkpoints read but not scored: {refs['validation'].array.path} is not in the cache"
+            if not trial.scores and note not in notes:
+                notes.append(note)
             found += [Difference(record.run_id, record.trial, what) for what in trial.differences()]
             num_checkpoints += trial.num_checkpoints
             if trial.damaged:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,15 +11,18 @@ from fashion_tuning.config import Card
 from fashion_tuning.errors import FashionTuningError, NoTrialError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import scratch_folder
-from fashion_tuning.model.features import FeatureRef
-from fashion_tuning.model.head import count_parameters
-from fashion_tuning.model.training import EpochResult, train_trial
+from fashion_tuning.model.epochs import RESUME, EpochResult
+from fashion_tuning.model.trainable import count_parameters, is_long
+from fashion_tuning.model.training import train_trial
+from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.attempt import Attempt
 from fashion_tuning.study.events import AttemptEnded, EpochEnded, Report, TrialEnded, TrialStarted
 from fashion_tuning.study.executors import Done, Failed, Message, Output, Worker, ready
-from fashion_tuning.study.inputs import shown_parameters, trial_settings
+from fashion_tuning.study.inputs import Features, shown_parameters, trial_settings
+from fashion_tuning.study.pruning import should_stop
 from fashion_tuning.study.queue import TrialQueue
-from fashion_tuning.tracking.records import TrialRecord
+from fashion_tuning.tracking.records import TrialRecord, read_attempts, read_curve
+from fashion_tuning.tracking.states import fetch_states, has_states
 from fashion_tuning.tracking.study_run import StudyRun
 from fashion_tuning.tracking.trial_run import TrialRun
 
@@ -33,7 +37,7 @@ class Coordinator:
       run: The study's run in the store.
       agenda: Which trials are there and which come next.
       workers: Where trials run, one at a time each.
-      train, validation: The features.
+      features: Where the trials' features lie; weights: the backbone's.
       report: Told of every event.
     """
 
@@ -44,21 +48,22 @@ class Coordinator:
         *,
         agenda: TrialQueue,
         workers: list[Worker],
-        train: FeatureRef,
-        validation: FeatureRef,
+        features: Features,
+        weights: Weights,
         report: Report,
     ) -> None:
         self._card = card
         self._run = run
         self._agenda = agenda
         self._workers = workers
-        self._train = train
-        self._validation = validation
+        self._features = features
+        self._weights = weights
         self._report = report
         self._running: dict[Worker, Attempt] = {}
+        self._curves: list[Sequence[float]] = []  # of the trials that have come to an end, where any may be stopped
         self._failures_in_a_row = 0
         self._seconds_here: list[float] = []
-        self._labels = validation.labels()
+        self._labels = features.labels("validation")
 
     def run(self) -> None:
         """Runs trials until the study is complete.
@@ -72,6 +77,8 @@ class Coordinator:
         with scratch_folder() as scratch:
             try:
                 self._log_standing()
+                if self._card.pruning:
+                    self._curves = self._recorded_curves()
                 while self._start_trials(scratch):
                     for worker in ready(self._workers, timeout=self._seconds_to_limit()):
                         self._handle(worker, worker.receive())
@@ -94,14 +101,16 @@ class Coordinator:
         return bool(self._running)
 
     def _start(self, worker: Worker, record: TrialRecord, scratch: Path) -> None:
-        parameters = count_parameters(
-            record.values, feature_size=self._train.num_features, num_classes=len(self._train.classes)
-        )
-        record = replace(record, trainable_parameters=parameters)
+        refs = self._features.of(record.values)
+        record = replace(record, trainable_parameters=count_parameters(record.values, refs["train"]))
         folder = scratch / f"trial-{record.trial}-{record.attempt}"
         started, waited = time.perf_counter(), self._run.store.seconds_waited
-        worker.submit(train_trial, trial_settings(self._card, record), self._train, self._validation, folder)
-        run = TrialRun.begin(self._run, record, params=shown_parameters(self._card, record))
+        earlier: list[str] = []
+        if record.attempt > 1 and is_long(refs["train"]):
+            earlier = self._fetch_states(record, folder)
+        settings = trial_settings(self._card, record)
+        worker.submit(train_trial, settings, refs["train"], refs["validation"], folder, self._weights)
+        run = TrialRun.begin(self._run, record, params=shown_parameters(self._card, record), earlier=earlier)
         self._running[worker] = Attempt(
             run,
             scratch=folder,
@@ -112,12 +121,24 @@ class Coordinator:
         )
         self._report(TrialStarted(run.record, self._agenda.max_trials))
 
+    def _fetch_states(self, record: TrialRecord, folder: Path) -> list[str]:
+        """Copies what the newest earlier attempt has left to where its worker looks for it; all that have left any."""
+        store = self._run.store
+        attempts = [one for one in read_attempts(store, self._run.record) if one.trial == record.trial]
+        earlier = [one.run_id for one in reversed(attempts) if has_states(store, one.run_id)]
+        if earlier:
+            fetch_states(store, earlier[0], states=folder / RESUME, checkpoints=folder)
+        return earlier
+
     def _handle(self, worker: Worker, message: Message) -> None:
         attempt = self._running[worker]
         if isinstance(message, Output):
             result: EpochResult = message.value
             attempt.add(result)
             self._report(EpochEnded(attempt.record, result.epoch, float(result.val_accuracy.mean())))
+            if reason := self._reason_to_stop(attempt):
+                worker.close()
+                self._complete(worker, pruned=reason)
             return
         if isinstance(message, Failed) and message.error is not None:
             raise message.error
@@ -129,10 +150,31 @@ class Coordinator:
                 self._agenda.try_again(record)
                 self._report(AttemptEnded(record, attempts_left))
                 return
-        tell = self._agenda.next_order()
-        record = attempt.complete(tell=tell) if isinstance(message, Done) else attempt.fail(message, tell=tell)
+        if isinstance(message, Done):
+            self._complete(worker)
+            return
+        record = attempt.fail(message, tell=self._agenda.next_order())
         del self._running[worker]
         self._end(record)
+
+    def _complete(self, worker: Worker, *, pruned: str = "") -> None:
+        attempt = self._running[worker]
+        record = attempt.complete(tell=self._agenda.next_order(), pruned=pruned)
+        self._curves.append(attempt.curve)
+        del self._running[worker]
+        self._end(record)
+
+    def _reason_to_stop(self, attempt: Attempt) -> str:
+        """Why the trial should not go on; "" where it should, or has no epoch left."""
+        record, settings = attempt.record, self._card.pruning
+        if settings is None or record.listed or len(attempt.curve) >= record.epochs:
+            return ""
+        return should_stop(settings, attempt.curve, self._curves)
+
+    def _recorded_curves(self) -> list[Sequence[float]]:
+        ended = sorted((record for record in self._agenda.ended if record.completed), key=lambda one: one.tell or 0)
+        curves = [read_curve(self._run.store, record.run_id, "val_accuracy") for record in ended]
+        return [[value for _, value in curve] for curve in curves]
 
     def _end(self, record: TrialRecord) -> None:
         self._agenda.tell(record)

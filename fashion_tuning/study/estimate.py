@@ -7,15 +7,19 @@ study has measured its own.
 import itertools
 import math
 import os
+from collections.abc import Mapping
 
 from fashion_tuning.config import Card, Choice, Fixed, Search, Space
-from fashion_tuning.model.head import count_parameters
+from fashion_tuning.hyperparameters import Value
+from fashion_tuning.model.features import FeatureRef
+from fashion_tuning.model.trainable import count_parameters, is_long, multiplications
 from fashion_tuning.space import AnyRange
 
 _IMAGES_PER_CORE_SECOND = 13.0  # through Xception at 150 px, float32
 _SECONDS_PER_STEP = 5e-4
 _SECONDS_PER_STEP_AND_PARAMETER = 2.5e-9
 _SECONDS_PER_TRIAL = 2.0
+_MULTIPLICATIONS_PER_CORE_SECOND = 1.5e10  # of convolutions, in training
 
 
 def feature_seconds(num_images: int, *, image_size: int) -> float:
@@ -24,35 +28,39 @@ def feature_seconds(num_images: int, *, image_size: int) -> float:
     return num_images / rate
 
 
-def trial_seconds(card: Card, *, num_images: int, parameters: int, epochs: int) -> float:
-    """Time to train all seeds of one trial on `num_images` from the cache."""
-    steps = card.training.seeds * epochs * num_images / card.training.batch_size
-    return _SECONDS_PER_TRIAL + steps * (_SECONDS_PER_STEP + _SECONDS_PER_STEP_AND_PARAMETER * parameters)
+def trial_seconds(card: Card, values: Mapping[str, Value], train: FeatureRef, *, epochs: int) -> float:
+    """Time to train all seeds of one trial from the cache."""
+    images = card.training.seeds * epochs * len(train.photos)
+    steps = images / int(values.get("batch_size", card.training.batch_size))
+    head = _SECONDS_PER_STEP + _SECONDS_PER_STEP_AND_PARAMETER * count_parameters(values, train)
+    suffix = 3 * multiplications(train) / (_MULTIPLICATIONS_PER_CORE_SECOND * (os.cpu_count() or 1))  # there and back
+    return _SECONDS_PER_TRIAL + steps * head + images * suffix
 
 
-def checkpoint_bytes(card: Card, *, parameters: int, epochs: int) -> int:
-    """Disk that one trial's checkpoints need where every epoch of every seed improves."""
+def checkpoint_bytes(card: Card, values: Mapping[str, Value], train: FeatureRef, *, epochs: int) -> int:
+    """Disk that one trial's checkpoints need where every epoch of every seed improves, and what it resumes from."""
+    parameters = count_parameters(values, train)
     overhead = 30_000  # a .keras file's configuration
-    return card.training.seeds * epochs * (parameters * 4 + overhead)
+    state = 2 * 4 * parameters * 4 if is_long(train) else 0  # twice weights, two moments and averages
+    return card.training.seeds * (epochs * (parameters * 4 + overhead) + state)
 
 
-def parameter_range(space: Space, *, feature_size: int, num_classes: int) -> tuple[float, int]:
-    """Mean and largest number of trainable parameters over the space's layers and units, both pooled halves used."""
-    layers = [name for name in ("dense_layers", "dense_units_2", "dense_units_3") if space.get(name)]
-    ranges = {name: _some(space.get(name)) for name in ("dense_units", *layers)}
-    counts = [
-        count_parameters(dict(zip(ranges, point, strict=True)), feature_size=feature_size, num_classes=num_classes)
-        for point in itertools.product(*ranges.values())
+def points(space: Space) -> list[dict[str, Value]]:
+    """Points from all over a space, of those hyperparameters that a trial's cost hangs on."""
+    names = [
+        name for name in ("cut", "dense_units", "dense_layers", "dense_units_2", "dense_units_3") if space.get(name)
     ]
-    return sum(counts) / len(counts), max(counts)
+    pooling: dict[str, Value] = {"pooling": "both"} if space.get("pooling") else {}
+    axes = [_some(space.get(name)) for name in names]
+    return [pooling | dict(zip(names, point, strict=True)) for point in itertools.product(*axes)]
 
 
-def _some(allowed: AnyRange | None) -> list[int]:
-    """Whole numbers from all over a range."""
+def _some(allowed: AnyRange | None) -> list[Value]:
+    """Values from all over a range."""
     if isinstance(allowed, Choice):
-        return [int(value) for value in allowed.values]
+        return list(allowed.values)
     if isinstance(allowed, Fixed):
-        return [int(allowed.value)]
+        return [allowed.value]
     if allowed is None:
         return []
     return [int(allowed.min_value), int((allowed.min_value + allowed.max_value) / 2), int(allowed.max_value)]

@@ -16,7 +16,7 @@ class FinalQueue(TrialQueue):
     """Candidates in the order of the study's trials, then the course's configuration, then learning rates.
 
     Args:
-      settings: The card's [final].
+      settings: The card's [final], whose epochs the baseline has; epochs: of all others.
       sources: The study's completed trials.
       baseline: The values of the course's configuration.
       attempts: Every recorded attempt of this final run, none of them RUNNING.
@@ -30,23 +30,27 @@ class FinalQueue(TrialQueue):
         attempts: list[TrialRecord],
         *,
         baseline: Mapping[str, Value],
+        epochs: int,
         choose: Callable[[], TrialRecord],
     ) -> None:
         super().__init__(attempts, max_trials=len(sources) + 1 + len(settings.learning_rate_factors))
         self._settings = settings
         self._sources = sources
         self._baseline = baseline
+        self._epochs = epochs
         self._choose = choose
 
     def _new_trial(self, trial: int) -> TrialRecord | None:
-        place, epochs = trial - 1, self._settings.epochs
+        place, epochs = trial - 1, self._epochs
         if place < len(self._sources):
             source = self._sources[place]
             return self._new_record(
                 trial, source.values, epochs=epochs, stage=CANDIDATE, source=f"trial {source.trial:02d}"
             )
         if place == len(self._sources):
-            return self._new_record(trial, self._baseline, epochs=epochs, stage=BASELINE, source="course")
+            return self._new_record(
+                trial, self._baseline, epochs=self._settings.epochs, stage=BASELINE, source="course"
+            )
         if len([one for one in self.ended if one.stage == CANDIDATE]) < len(self._sources):
             return None  # with several workers some still run
         chosen = self._choose()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+
+import numpy as np
 
 from fashion_tuning.config import Card, Study
 from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.data.views import View
-from fashion_tuning.hyperparameters import Value
+from fashion_tuning.hyperparameters import CUTS, NO_CUT, Value, setting
 from fashion_tuning.model.features import FeatureKey, FeatureRef, feature_key, feature_ref
 from fashion_tuning.model.training import TRAINING_VERSION, TrialSettings
 from fashion_tuning.model.weights import Weights
@@ -71,18 +75,72 @@ class StudyInputs:
             sources={},
         )
 
-    def refs(self) -> dict[str, FeatureRef]:
-        return split_refs(self.card, self.key, manifest=self.dataset.manifest, cache_dir=self.cache_dir)
+    @property
+    def features(self) -> Features:
+        return Features(self.card, self.key, self.dataset.manifest, self.cache_dir)
 
 
-def split_refs(card: Card, key: FeatureKey, *, manifest: Manifest, cache_dir: Path) -> dict[str, FeatureRef]:
-    """Where the features of each split lie in a cache, if they are there; of photos to train on their views as well."""
-    refs = {split: feature_ref(key, split, manifest=manifest, cache_dir=cache_dir) for split in SPLITS}
-    views = tuple(
-        feature_ref(replace(key, view=view.name), "train", manifest=manifest, cache_dir=cache_dir)
-        for view in card_views(card)
-    )
-    return {**refs, "train": replace(refs["train"], views=views)}
+@dataclass(frozen=True)
+class Features:
+    """Where the features of a card's trials lie in a cache, whether they are computed yet or not.
+
+    Args:
+      key: Of the pooled features; behind a cut it differs in that alone.
+    """
+
+    card: Card
+    key: FeatureKey
+    manifest: Manifest
+    cache_dir: Path
+
+    def of(self, values: Mapping[str, Value]) -> dict[str, FeatureRef]:
+        """What one trial trains and validates on, by split; of photos to train on the views that it draws from."""
+        refs = self._at(str(setting("cut", values)))
+        train = refs["train"]
+        num_views = int(values.get("views", len(train.every)))
+        return {**refs, "train": replace(train, views=train.views[: num_views - 1])}
+
+    def of_trials(self, trials: Iterable[Mapping[str, Value]]) -> list[FeatureRef]:
+        """All that these trials need, each once."""
+        return _unique(ref for values in trials for ref in self.of(values).values())
+
+    def of_card(self) -> list[FeatureRef]:
+        """All that any trial of the card may need, each once."""
+        return _unique(ref for cut in self.card.cuts() for ref in self._at(cut).values())
+
+    def labels(self, split: str) -> np.ndarray:
+        """(images,) int32 class indices."""
+        return self._at(NO_CUT)[split].labels()
+
+    @property
+    def num_train(self) -> int:
+        return len(self._at(NO_CUT)["train"].photos)
+
+    def _at(self, cut: str) -> dict[str, FeatureRef]:
+        return self._by_cut.setdefault(cut, self._refs(key_at(self.key, cut)))
+
+    @cached_property
+    def _by_cut(self) -> dict[str, dict[str, FeatureRef]]:
+        return {}
+
+    def _refs(self, key: FeatureKey) -> dict[str, FeatureRef]:
+        refs = {split: feature_ref(key, split, manifest=self.manifest, cache_dir=self.cache_dir) for split in SPLITS}
+        views = tuple(
+            feature_ref(replace(key, view=view.name), "train", manifest=self.manifest, cache_dir=self.cache_dir)
+            for view in card_views(self.card)
+        )
+        return {**refs, "train": replace(refs["train"], views=views)}
+
+
+def key_at(key: FeatureKey, cut: str) -> FeatureKey:
+    """The key of the features at a cut, given that of the pooled ones."""
+    return key if cut == NO_CUT else replace(key, cut=cut)
+
+
+def _unique(refs: Iterable[FeatureRef]) -> list[FeatureRef]:
+    """The parts of these refs, without their views, earlier cuts first: later ones are made of them."""
+    found = {(one.folder, one.split): replace(one, views=()) for ref in refs for one in ref.every}
+    return sorted(found.values(), key=lambda ref: -CUTS.index(ref.key.cut) if ref.key.cut in CUTS else 0)
 
 
 def card_views(card: Card) -> tuple[View, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fashion_tuning.config import Final
 from fashion_tuning.errors import NoTrialError, StoreError, UsageError
-from fashion_tuning.hyperparameters import HYPERPARAMETERS
+from fashion_tuning.hyperparameters import HYPERPARAMETERS, besides
 from fashion_tuning.study import selection
 from fashion_tuning.study.recorded import read_recorded
 from fashion_tuning.tracking.records import (
@@ -36,6 +36,12 @@ class Row:
     record: TrialRecord
     tied: bool
     seeds: tuple[float, ...]
+
+    @property
+    def also(self) -> str:
+        """What sets the trial apart beside the usual three values: what else it names, and whether it was stopped."""
+        pruned = f"pruned after epoch {self.record.metrics['epochs_run']:.0f}" if self.record.pruned else ""
+        return ", ".join(part for part in (besides(self.record.values), pruned) if part)
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class Leaderboard:
                 "trainable_parameters": row.record.trainable_parameters,
                 "best_epoch": int(row.record.metrics["best_epoch"]),
                 "epochs_run": int(row.record.metrics["epochs_run"]),
+                "pruned": row.record.pruned,
                 "seconds": round(row.record.metrics["seconds"], 3),
                 "published_val_accuracy": row.record.published_val_accuracy,
                 "run_id": row.record.run_id,

@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fashion_tuning.config import Card
 from fashion_tuning.errors import DiskError
 from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model.features import FeatureRef, verify_shards
-from fashion_tuning.model.head import count_parameters
 from fashion_tuning.study import estimate
 from fashion_tuning.study.events import Plan
-from fashion_tuning.study.inputs import StudyInputs
+from fashion_tuning.study.inputs import SPLITS, Features, StudyInputs
 from fashion_tuning.tracking.records import StudyRecord
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.wording import size
@@ -31,45 +29,50 @@ class Cost:
     feature_bytes: int
 
 
-def estimate_cost(card: Card, refs: Mapping[str, FeatureRef], *, trials_ended: int, limit: int | None) -> Cost:
+def estimate_cost(features: Features, *, trials_ended: int, limit: int | None) -> Cost:
     """What is left to do on a card, given what the cache and the store hold already; read-only."""
+    card = features.card
     listed = card.configurations[trials_ended:limit]
-    cost = estimate_listed(card, refs, [(card.values_of(one), one.epochs or card.training.epochs) for one in listed])
+    trials = [(card.values_of(one), one.epochs or card.training.epochs) for one in listed]
+    cost = _cost(features, features.of_card(), trials)
     if card.space is None:
         return cost
-    num_train, num_classes = len(refs["train"].photos), len(refs["train"].classes)
     searched = max(0, (limit or estimate.trials_of_search(card)) - trials_ended - len(listed))
-    mean, largest = estimate.parameter_range(
-        card.space, feature_size=refs["train"].num_features, num_classes=num_classes
-    )
-    epochs = card.training.epochs
-    seconds = estimate.trial_seconds(card, num_images=num_train, parameters=int(mean), epochs=epochs)
-    disk = estimate.checkpoint_bytes(card, parameters=largest, epochs=epochs)
+    each = [_cost(features, [], [(point, card.training.epochs)]) for point in estimate.points(card.space)]
     return replace(
-        cost, seconds=cost.seconds + searched * seconds, checkpoint_bytes=cost.checkpoint_bytes + searched * disk
+        cost,
+        seconds=cost.seconds + searched * sum(one.seconds for one in each) / len(each),
+        checkpoint_bytes=cost.checkpoint_bytes + searched * max(one.checkpoint_bytes for one in each),
     )
 
 
-def estimate_listed(
-    card: Card, refs: Mapping[str, FeatureRef], trials: Sequence[tuple[Mapping[str, Value], int]]
-) -> Cost:
+def estimate_listed(features: Features, trials: Sequence[tuple[Mapping[str, Value], int]]) -> Cost:
     """What features and these trials will cost, (values, epochs) each; read-only."""
-    wanted = [one for ref in refs.values() for one in ref.every]
-    missing = sum(len(ref.rows(shard)) for ref in wanted for shard, good in enumerate(verify_shards(ref)) if not good)
-    num_train, num_classes = len(refs["train"].photos), len(refs["train"].classes)
-    num_features = refs["train"].num_features
-    seconds = estimate.feature_seconds(missing, image_size=card.images.image_size)
+    return _cost(features, features.of_trials([values for values, _ in trials]), trials)
+
+
+def _cost(features: Features, refs: Sequence[FeatureRef], trials: Sequence[tuple[Mapping[str, Value], int]]) -> Cost:
+    card = features.card
+    missing = {
+        ref: sum(len(ref.rows(shard)) for shard, good in enumerate(verify_shards(ref)) if not good) for ref in refs
+    }
+    # What stands at an earlier cut is not computed twice, see model/features.py.
+    photos: dict[tuple[str, str], int] = {}
+    for ref, num_images in missing.items():
+        place = ref.split, ref.key.view
+        photos[place] = max(photos.get(place, 0), num_images)
+    seconds = estimate.feature_seconds(sum(photos.values()), image_size=card.images.image_size)
     disk = 0
     for values, epochs in trials:
-        parameters = count_parameters(values, feature_size=num_features, num_classes=num_classes)
-        seconds += estimate.trial_seconds(card, num_images=num_train, parameters=parameters, epochs=epochs)
-        disk += estimate.checkpoint_bytes(card, parameters=parameters, epochs=epochs)
+        train = features.of(values)["train"]
+        seconds += estimate.trial_seconds(card, values, train, epochs=epochs)
+        disk += estimate.checkpoint_bytes(card, values, train, epochs=epochs)
     return Cost(
-        images_cached=sum(len(ref.photos) for ref in wanted) - missing,
-        images_missing=missing,
+        images_cached=sum(len(ref.photos) for ref in refs) - sum(missing.values()),
+        images_missing=sum(missing.values()),
         seconds=seconds,
         checkpoint_bytes=disk,
-        feature_bytes=missing * num_features * 4,
+        feature_bytes=sum(num_images * ref.array.row_bytes for ref, num_images in missing.items()),
     )
 
 
@@ -109,7 +112,7 @@ def make_plan(
         tuner="final" if study.kind == "final" else card.search.tuner if card.search else "list",
         dataset=inputs.dataset.name,
         drawn=inputs.dataset.kind == "drawn",
-        counts={split: sum(counts[split].values()) for split in inputs.refs()},
+        counts={split: sum(counts[split].values()) for split in SPLITS},
         classes=inputs.dataset.manifest.classes,
         image_size=card.images.image_size,
         max_trials=limit,

@@ -9,8 +9,8 @@ from typing import Any
 from fashion_tuning.config import Card, parse_card
 from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.errors import FashionTuningError, StoreError
-from fashion_tuning.model.features import FeatureKey, FeatureRef
-from fashion_tuning.study.inputs import split_refs
+from fashion_tuning.model.features import FeatureKey
+from fashion_tuning.study.inputs import Features
 from fashion_tuning.tracking.records import StudyRecord, artifacts, read_source
 from fashion_tuning.tracking.store import Store
 
@@ -37,9 +37,8 @@ class RecordedStudy:
     training_version: str
     source: Path | None
 
-    def refs(self, cache_dir: Path) -> dict[str, FeatureRef]:
-        """See `inputs.split_refs`."""
-        return split_refs(self.card, self.key, manifest=self.manifest, cache_dir=cache_dir)
+    def features(self, cache_dir: Path) -> Features:
+        return Features(self.card, self.key, self.manifest, cache_dir)
 
 
 def read_recorded(store: Store, record: StudyRecord) -> RecordedStudy:

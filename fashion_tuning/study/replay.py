@@ -10,9 +10,11 @@ import numpy as np
 
 from fashion_tuning.errors import StoreError, UsageError, WeightsError
 from fashion_tuning.files import scratch_folder
+from fashion_tuning.model.epochs import EpochResult
 from fashion_tuning.model.features import FeatureRef, compute_features, verify_shards
-from fashion_tuning.model.training import TRAINING_VERSION, EpochResult, train_trial
-from fashion_tuning.model.weights import get_weights
+from fashion_tuning.model.trainable import is_long
+from fashion_tuning.model.training import TRAINING_VERSION, train_trial
+from fashion_tuning.model.weights import Weights, get_weights
 from fashion_tuning.study import selection
 from fashion_tuning.study.executors import Done, Failed, Output, Worker
 from fashion_tuning.study.inputs import trial_settings
@@ -93,18 +95,19 @@ def replay(
       StoreError: The store can't be read or written.
     """
     record, recorded = _read(store, run_id)
-    refs = recorded.refs(cache_dir)
+    refs = recorded.features(cache_dir).of(record.values)
     if recorded.record.photos != "drawn":
         data_dir = data_dir or environment_dir
     _compute_features(recorded, refs, worker, cache_dir=cache_dir, data_dir=data_dir, tell=tell)
     with scratch_folder() as scratch:
         tell(f"trial {record.trial} of {recorded.record.experiment}: training it again")
-        results, failure = _train(worker, recorded, record, refs, scratch)
+        weights = _weights(recorded, cache_dir, tell) if is_long(refs["train"]) else None
+        results, failure = _train(worker, recorded, record, refs, scratch, weights)
         comparisons = _compare(store, record, results, failure, labels=refs["validation"].labels())
         outcome = Replay(run_id, record.trial, comparisons, tolerance, tuple(_notes(store, recorded)))
         if not repair or not outcome.agrees or failure is not None:
             return outcome
-        repaired = _repair(store, recorded, record, results, refs["validation"], scratch)
+        repaired = _repair(store, recorded, record, results, refs, scratch)
     return Replay(run_id, record.trial, comparisons, tolerance, outcome.notes, tuple(repaired))
 
 
@@ -152,27 +155,40 @@ def _compute_features(
             expected="the photos of its manifest",
             action="name their folder with --data",
         )
-    weights = get_weights(recorded.key.backbone, cache_dir=cache_dir, progress=tell)
-    if weights.digest != recorded.key.weights:
-        raise WeightsError(
-            f"the weights here have digest {weights.digest}", expected=f"{recorded.key.weights}, as on record"
-        )
+    weights = _weights(recorded, cache_dir, tell)
     for ref in missing:
         tell(f"features of {len(ref.photos)} {ref.split} photos are computed")
         for _ in worker.run(compute_features, ref, root=root, weights=weights):
             pass
 
 
+def _weights(recorded: RecordedStudy, cache_dir: Path, tell: Callable[[str], None]) -> Weights:
+    weights = get_weights(recorded.key.backbone, cache_dir=cache_dir, progress=tell)
+    if weights.digest != recorded.key.weights:
+        raise WeightsError(
+            f"the weights here have digest {weights.digest}", expected=f"{recorded.key.weights}, as on record"
+        )
+    return weights
+
+
 def _train(
-    worker: Worker, recorded: RecordedStudy, record: TrialRecord, refs: Mapping[str, FeatureRef], scratch: Path
+    worker: Worker,
+    recorded: RecordedStudy,
+    record: TrialRecord,
+    refs: Mapping[str, FeatureRef],
+    scratch: Path,
+    weights: Weights | None,
 ) -> tuple[list[EpochResult], Failed | None]:
     settings = trial_settings(recorded.card, record)
-    worker.submit(train_trial, settings, refs["train"], refs["validation"], scratch)
+    worker.submit(train_trial, settings, refs["train"], refs["validation"], scratch, weights)
     results: list[EpochResult] = []
     while True:
         message = worker.receive()
         if isinstance(message, Output):
             results.append(message.value)
+            if record.pruned and len(results) == int(record.metrics["epochs_run"]):
+                worker.close()  # that far it went then
+                return results, None
         elif isinstance(message, Done):
             return results, None
         elif message.error is not None:
@@ -241,11 +257,11 @@ def _repair(
     recorded: RecordedStudy,
     record: TrialRecord,
     results: list[EpochResult],
-    validation: FeatureRef,
+    refs: Mapping[str, FeatureRef],
     scratch: Path,
 ) -> list[str]:
-    labels, features = validation.labels(), validation.array.load()
-    look = TrialCheck(store, recorded, record, labels=labels, features=features)
+    labels = refs["validation"].labels()
+    look = TrialCheck(store, recorded, record, refs)
     for _ in look.differences():
         pass
     for seed in range(1, recorded.card.training.seeds + 1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs, card_views
 from fashion_tuning.study.ownership import is_free
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord, find_left, find_studies, read_attempts
+from fashion_tuning.tracking.states import remove_states
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import StudyRun
 from fashion_tuning.tracking.trial_run import close_as_killed
@@ -42,6 +43,10 @@ def close_left(store: Store, own: StudyRecord, *, cache_dir: Path) -> None:
 def open_attempts(store: Store, study: StudyRecord) -> list[TrialRecord]:
     """Every attempt at a study that nobody else works on; runs left RUNNING are closed as KILLED first."""
     attempts = read_attempts(store, study)
+    # A kill between a trial's end and this may have left what nobody goes on from any more.
+    last = max((one for one in attempts if one.counts), key=lambda one: one.tell or 0, default=None)
+    if last is not None:
+        remove_states(store, [one.run_id for one in attempts if one.trial == last.trial])
     left = [record for record in attempts if record.status == "RUNNING"]
     for record in left:
         close_as_killed(store, record.run_id)
@@ -94,15 +99,12 @@ def log_views(inputs: StudyInputs, run: StudyRun) -> None:
         run.store.upload(run.run_id, path)
 
 
-def computed_features(
-    inputs: StudyInputs, refs: Mapping[str, FeatureRef], worker: Worker, report: Report
-) -> float | None:
+def computed_features(inputs: StudyInputs, refs: Sequence[FeatureRef], worker: Worker, report: Report) -> float | None:
     """Makes sure that all features stand in the cache; seconds it took, None where they were there."""
-    wanted = [one for ref in refs.values() for one in ref.every]
-    total = sum(len(ref.photos) for ref in wanted)
+    total = sum(len(ref.photos) for ref in refs)
     before = computed = 0
     started = time.perf_counter()
-    for ref in wanted:
+    for ref in refs:
         last: int | None = None
         for progress in worker.run(compute_features, ref, root=inputs.dataset.root, weights=inputs.weights):
             if last is not None and not progress.waiting:

@@ -11,7 +11,8 @@ import numpy as np
 
 from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict
-from fashion_tuning.model.head import count_parameters
+from fashion_tuning.model.features import FeatureRef, verify_shards
+from fashion_tuning.model.trainable import count_parameters
 from fashion_tuning.study import selection
 from fashion_tuning.study.inputs import shown_parameters
 from fashion_tuning.study.recorded import RecordedStudy
@@ -28,9 +29,9 @@ class TrialCheck:
     """One look at a completed trial.
 
     Args:
-      labels: (images,) int, of the validation split.
-      features: (images, features) float32; None where checkpoints can only be read.
+      refs: The features that it was trained and validated on, by split.
 
+    `scores` says whether those of the validation photos are in the cache; without them checkpoints can only be read.
     After `differences` is used up, `damaged` says whether artifacts are missing or broken, and
     `num_checkpoints` how many were read.
     """
@@ -40,23 +41,25 @@ class TrialCheck:
         store: Store,
         recorded: RecordedStudy,
         record: TrialRecord,
-        *,
-        labels: np.ndarray,
-        features: np.ndarray | None,
+        refs: Mapping[str, FeatureRef],
     ) -> None:
         self.damaged: list[str] = []
         self.num_checkpoints = 0
         self._store = store
         self._card = recorded.card
-        self._num_features = recorded.key.num_features
+        self._train, validation = refs["train"], refs["validation"]
         self._record = record
-        self._labels = labels
-        self._features = features
+        self._labels = validation.labels()
+        self._features = validation.array.load() if all(verify_shards(validation)) else None
         self._seeds = range(1, recorded.card.training.seeds + 1)
         self._epochs = int(record.metrics.get("epochs_run", 0))
         self._curves: dict[str, list[float]] = {}
         self._complete = True
         self._kept: dict[int, np.ndarray] = {}
+
+    @property
+    def scores(self) -> bool:
+        return self._features is not None
 
     def differences(self) -> Iterator[str]:
         """What does not agree, one line each."""
@@ -76,9 +79,7 @@ class TrialCheck:
     def _values(self) -> Iterator[str]:
         record = self._record
         expected = shown_parameters(self._card, record)
-        expected["trainable_parameters"] = count_parameters(
-            record.values, feature_size=self._num_features, num_classes=len(set(self._labels.tolist()))
-        )
+        expected["trainable_parameters"] = count_parameters(record.values, self._train)
         for name, value in expected.items():
             shown = record.parameters.get(name)
             if shown is None or not _equal(shown, value):
@@ -99,7 +100,10 @@ class TrialCheck:
             if not np.allclose(mean, self._curves[name], rtol=EXACT, atol=0):
                 yield f"{name} is not the mean of its seeds"
         last = _last_epoch(self._curves["val_accuracy"], self._record.epochs, self._card.training.patience)
-        if last != self._epochs:
+        if self._record.pruned:
+            if self._epochs >= last:
+                yield f"it was pruned, but came to its end: epochs_run is {self._epochs}"
+        elif last != self._epochs:
             yield f"epochs_run is {self._epochs}, the curve and the card's patience say {last}"
 
     def _read_predictions(self, folder: Path) -> Iterator[str]:

@@ -67,9 +67,9 @@ def tune(
                 # The figures were published for these photos; beside others they would mislead.
                 show_published=inputs.dataset.name == CLOTHING,
             )
-            refs = inputs.refs()
+            features = inputs.features
             trials_ended = len(agenda.ended)
-            cost = estimate_cost(inputs.card, refs, trials_ended=trials_ended, limit=agenda.max_trials)
+            cost = estimate_cost(features, trials_ended=trials_ended, limit=agenda.max_trials)
             require_disk(cost, store=store, cache_dir=inputs.cache_dir)
             plan = make_plan(
                 inputs,
@@ -83,15 +83,15 @@ def tune(
             )
             report(plan)
             log_views(inputs, run)
-            if seconds := computed_features(inputs, refs, workers[0], report):
+            if seconds := computed_features(inputs, features.of_card(), workers[0], report):
                 run.log({"seconds_features": seconds}, step=trials_ended)
             Coordinator(
                 inputs.card,
                 run,
                 agenda=agenda,
                 workers=workers,
-                train=refs["train"],
-                validation=refs["validation"],
+                features=features,
+                weights=inputs.weights,
                 report=report,
             ).run()
         return run.record

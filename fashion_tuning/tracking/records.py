@@ -30,6 +30,7 @@ from fashion_tuning.tracking.tag_names import (
     PARENT,
     PARTS,
     PHOTOS,
+    PRUNED,
     PUBLISHED,
     SCOPE,
     SOURCE,
@@ -75,7 +76,8 @@ class TrialRecord:
 
     `ask` and `tell` are places in one order over the whole study; `tell` is None until the
     oracle was told. `values` are the exact hyperparameters, `scope` Keras Tuner's own entries.
-    `parameters` are MLflow's, as text; `metrics` holds the last value of each metric.
+    `pruned` says why it was stopped
+    before its last epoch. `parameters` are MLflow's, as text; `metrics` holds the last value of each metric.
     """
 
     run_id: str
@@ -94,6 +96,7 @@ class TrialRecord:
     error_message: str = ""
     trainable_parameters: int = 0
     stage: str = ""
+    pruned: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -279,6 +282,7 @@ def _trial(run: Run) -> TrialRecord:
         error=tags.get(ERROR, ""),
         error_message=tags.get(ERROR_MESSAGE, ""),
         stage=tags.get(STAGE, ""),
+        pruned=tags.get(PRUNED, ""),
         trainable_parameters=int(run.data.params.get("trainable_parameters", 0)),
         parameters=dict(run.data.params),
         metrics=dict(run.data.metrics),

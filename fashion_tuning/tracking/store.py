@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
 from fashion_tuning.errors import StoreError, UsageError
@@ -152,6 +153,21 @@ class Store:
                 client.log_artifact(run_id, str(path), folder or None)
 
         with disk_errors(path, instead=ELSEWHERE):
+            self.call(operation)
+
+    def remove(self, run_id: str, path: str) -> None:
+        """Removes an artifact of a run, if it is there.
+
+        Raises:
+          DiskError: A local artifact folder can't be written.
+        """
+
+        def operation(client: MlflowClient) -> None:
+            uri = client.get_run(run_id).info.artifact_uri
+            with nullcontext() if self.folder else _worded_artifact_errors(), suppress(FileNotFoundError):
+                get_artifact_repository(uri, tracking_uri=self.uri).delete_artifacts(path)
+
+        with disk_errors(Path(path), instead=ELSEWHERE):
             self.call(operation)
 
     def download(self, run_id: str, folder: Path) -> None:

@@ -22,6 +22,7 @@ from fashion_tuning.files import SCRATCH, disk_errors, scratch_folder, sync_fold
 from fashion_tuning.hyperparameters import Value, besides
 from fashion_tuning.tracking import records, tag_names
 from fashion_tuning.tracking.database import ELSEWHERE
+from fashion_tuning.tracking.states import STATES, remove_states
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import StudyRun
 
@@ -31,18 +32,28 @@ CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
 class TrialRun:
     """The run of one attempt; made by `begin`."""
 
-    def __init__(self, study: StudyRun, record: records.TrialRecord) -> None:
+    def __init__(self, study: StudyRun, record: records.TrialRecord, *, earlier: Sequence[str] = ()) -> None:
         self.record = record
+        self._earlier = tuple(earlier)
         self._study = study
         self._store = study.store
+        self._states: list[str] = []
 
     @classmethod
-    def begin(cls, study: StudyRun, record: records.TrialRecord, *, params: Mapping[str, Value]) -> "TrialRun":
+    def begin(
+        cls,
+        study: StudyRun,
+        record: records.TrialRecord,
+        *,
+        params: Mapping[str, Value],
+        earlier: Sequence[str] = (),
+    ) -> "TrialRun":
         """Makes the run of a trial, nested below its study.
 
         Args:
           record: What is known before training; its run id is filled in here.
           params: Shown as MLflow parameters.
+          earlier: Runs of earlier attempts, newest first, that have left something to go on from.
 
         Raises:
           StudyOwnedError: Another machine has taken the study.
@@ -62,6 +73,8 @@ class TrialRun:
             tag_names.EPOCHS: str(record.epochs),
             tag_names.LISTED: str(record.listed).lower(),
         }
+        if earlier:
+            tags[tag_names.RESUMED_FROM] = earlier[0]
         if record.stage:
             tags[tag_names.STAGE] = record.stage
         if record.source:
@@ -76,7 +89,7 @@ class TrialRun:
         passed("parameters")
         store.call(lambda client: client.log_inputs(run_id, [study.dataset.as_input()]))
         passed("dataset")
-        return cls(study, replace(record, run_id=run_id))
+        return cls(study, replace(record, run_id=run_id), earlier=earlier)
 
     def log_epoch(self, epoch: int, curves: Mapping[str, Sequence[float] | np.ndarray]) -> None:
         """Writes one epoch's metrics at step `epoch`, per seed and as means over seeds.
@@ -96,6 +109,20 @@ class TrialRun:
         self._store.upload(self.record.run_id, path, f"checkpoints/seed_{seed}")
         passed("checkpoint")
 
+    def log_state(self, path: Path) -> None:
+        """Stores what the trial may go on from as resume/<its name>, and then removes the one before it."""
+        self._store.upload(self.record.run_id, path, STATES)
+        passed("state")
+        for name in self._states:
+            self._store.remove(self.record.run_id, f"{STATES}/{name}")
+        self._states = [path.name]
+        with disk_errors(path, instead=SCRATCH):
+            path.unlink()
+
+    def forget_states(self) -> None:
+        """Removes what the trial might have gone on from, of its earlier attempts too: it has come to its end."""
+        remove_states(self._store, [*self._earlier, self.record.run_id] if self._states or self._earlier else [])
+
     def log_predictions(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
         """Stores validation probabilities, (epochs, seeds, images, classes) float32, one file per seed.
 
@@ -108,8 +135,11 @@ class TrialRun:
                 self._store.upload(self.record.run_id, path, "predictions")
                 passed("predictions")
 
-    def finish(self, best: Mapping[str, float], *, tell: int) -> None:
+    def finish(self, best: Mapping[str, float], *, tell: int, pruned: str = "") -> None:
         """Writes best values and the tell order, then FINISHED; the trial counts from here on.
+
+        Args:
+          pruned: Why it was stopped before its last epoch.
 
         Raises:
           ValueError: A value is not finite; such a trial has failed.
@@ -118,7 +148,7 @@ class TrialRun:
         self._sync_artifacts()
         self._log(best, step=int(best["epochs_run"]))
         passed("best values")
-        self._tag({tag_names.TELL: str(tell)})
+        self._tag({**({tag_names.PRUNED: pruned} if pruned else {}), tag_names.TELL: str(tell)})
         passed("told")
         self._terminate("FINISHED")
         passed("finished")

@@ -8,8 +8,9 @@ import numpy as np
 from fashion_tuning.data.decode import Sizing, decode
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.data.views import IDENTITY
-from fashion_tuning.model.backbone import build_prefix
-from fashion_tuning.model.extraction import BATCH_SIZE, Extractor
+from fashion_tuning.model.extraction import BATCH_SIZE, features_of_photos
+from fashion_tuning.model.network import build_prefix
+from fashion_tuning.model.prefix import load_prefix
 from fashion_tuning.model.weights import Weights
 
 NUM_IMAGES = {150: 256, 299: 96}  # by image size: about as many seconds each
@@ -29,18 +30,17 @@ def measure(dataset: Dataset, weights: Weights, *, image_size: int) -> Extractio
     pixels = np.stack([decode(path, Sizing(image_size)) for path, _ in photos])
     prefix = build_prefix(weights, image_size=image_size)
     bare, whole = [], []
-    extractor = Extractor(
-        weights, Sizing(image_size), IDENTITY, engine="keras-tensorflow", precision="float32", cut="avg_pool"
-    )
+    ours = load_prefix(weights, image_size=image_size, engine="keras-tensorflow", precision="float32")
+    sizing = Sizing(image_size)
     prefix.predict_on_batch(pixels[:BATCH_SIZE])
-    list(extractor.features(photos[:BATCH_SIZE]))
+    list(features_of_photos(ours, photos[:BATCH_SIZE], sizing, IDENTITY))
     for _ in range(ROUNDS):
         started = time.perf_counter()
         for start in range(0, len(pixels), BATCH_SIZE):
             prefix.predict_on_batch(pixels[start : start + BATCH_SIZE])
         bare.append(len(photos) / (time.perf_counter() - started))
         started = time.perf_counter()
-        for _ in extractor.features(photos):
+        for _ in features_of_photos(ours, photos, sizing, IDENTITY):
             pass
         whole.append(len(photos) / (time.perf_counter() - started))
     # Round by round, since the speed of a shared machine drifts.

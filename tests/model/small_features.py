@@ -51,7 +51,7 @@ def write_features(folder: Path, split: str, features: np.ndarray, labels: np.nd
         split=split,
         photos=tuple((f"{number:04d}.jpg", "", classes[label]) for number, label in enumerate(labels)),
         classes=classes,
-        num_features=features.shape[1],
+        row_shape=features.shape[1:],
     )
     ref.array.allocate()
     for shard in range(ref.array.num_shards):

@@ -319,15 +319,21 @@ def test_test_split_is_never_touched(full) -> None:
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(FeatureKey)])
-def test_every_part_of_the_key_leads_to_another_folder(field: str, manifest: Manifest, tmp_path: Path) -> None:
+def test_every_part_of_the_key_decides_its_digest(field: str) -> None:
     key = make_key()
     value = getattr(key, field)
-    changed = {"cut": "avg_pool+max_pool"}.get(field, value + 1 if isinstance(value, int) else f"{value}x")
-    other = replace(key, **{field: changed})
-    assert set(key.parts()) == {field.name for field in fields(FeatureKey)}
-    folders = {feature_ref(one, "train", manifest=manifest, cache_dir=tmp_path).folder for one in (key, other)}
-    assert len(folders) == 2
-    assert feature_ref(make_key(), "train", manifest=manifest, cache_dir=tmp_path).folder in folders
+    other = replace(key, **{field: value + 1 if isinstance(value, int) else f"{value}x"})
+    assert set(key.parts()) | {"storage"} == {field.name for field in fields(FeatureKey)}
+    assert other.digest != key.digest
+
+
+def test_another_key_has_another_folder(manifest: Manifest, tmp_path: Path) -> None:
+    keys = (make_key(), make_key(cut="avg_pool+max_pool"), make_key(cut="block14"), make_key(storage="float16"))
+    assert len({feature_ref(key, "train", manifest=manifest, cache_dir=tmp_path).folder for key in keys}) == 4
+
+
+def test_digest_of_features_that_were_made_before_stays() -> None:
+    assert "storage" not in make_key().parts()
 
 
 def test_key_follows_card_photos_and_weights(key: FeatureKey, manifest: Manifest, weights: Weights) -> None:

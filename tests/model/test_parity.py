@@ -12,6 +12,7 @@ import pytest
 from fashion_tuning.data.decode import Sizing, decode
 from fashion_tuning.data.drawn import draw_dataset
 from fashion_tuning.data.manifest import Manifest, Photo
+from fashion_tuning.model.epochs import EpochResult
 from fashion_tuning.model.features import (
     FeatureKey,
     FeatureRef,
@@ -20,7 +21,7 @@ from fashion_tuning.model.features import (
     load_features,
 )
 from fashion_tuning.model.head import build_head
-from fashion_tuning.model.training import EpochResult, TrialSettings, epoch_order, train_trial
+from fashion_tuning.model.training import TrialSettings, epoch_order, train_trial
 from fashion_tuning.model.weights import Weights
 
 NUM_IMAGES = {"train": 160, "validation": 40}

@@ -20,7 +20,7 @@ def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def new(folder: Path) -> ShardedArray:
-    return ShardedArray(folder / "train.npy", *ROWS.shape)
+    return ShardedArray(folder / "train.npy", len(ROWS), ROWS.shape[1:])
 
 
 def write(array: ShardedArray, *numbers: int) -> None:

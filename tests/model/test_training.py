@@ -14,9 +14,10 @@ from fashion_tuning.errors import DataError, DiskError
 from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model import engine
 from fashion_tuning.model.checkpoint import predict
+from fashion_tuning.model.epochs import EpochResult
 from fashion_tuning.model.features import FeatureRef, load_features
 from fashion_tuning.model.head import build_head
-from fashion_tuning.model.training import DivergedError, EpochResult, TrialSettings, epoch_order, train_trial
+from fashion_tuning.model.training import DivergedError, TrialSettings, epoch_order, train_trial
 
 SIZE, CLASSES = 16, 4
 SETTINGS = TrialSettings(

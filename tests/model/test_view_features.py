@@ -10,10 +10,10 @@ from small_features import draw_photos, make_key
 from fashion_tuning.config import parse_card
 from fashion_tuning.data.decode import Sizing, decode
 from fashion_tuning.data.views import View
-from fashion_tuning.model.backbone import build_prefix
 from fashion_tuning.model.features import FeatureRef, compute_features, load_features
+from fashion_tuning.model.network import build_prefix
 from fashion_tuning.model.weights import Weights
-from fashion_tuning.study.inputs import split_refs
+from fashion_tuning.study.inputs import Features
 
 CARD = """
 name = "views"
@@ -39,7 +39,7 @@ def refs(tmp_path_factory: pytest.TempPathFactory, weights: Weights) -> tuple[Pa
     root, cache = tmp_path_factory.mktemp("photos"), tmp_path_factory.mktemp("cache")
     manifest = draw_photos(root, {"train": 6, "validation": 3})
     key = make_key(manifest=manifest.digest, weights=weights.digest)
-    found = split_refs(parse_card(CARD, name="views"), key, manifest=manifest, cache_dir=cache)
+    found = Features(parse_card(CARD, name="views"), key, manifest, cache).of({})
     for ref in found.values():
         for one in ref.every:
             for _ in compute_features(one, root=root, weights=weights):

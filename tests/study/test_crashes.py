@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from command_line import PROGRAM, clean_environment
+from mlflow.tracking import MlflowClient
 from small_card import BAYESIAN
-from study_process import StudyProcess, assert_nothing_lost, events, kill_program, outcome, worker_of
+from study_process import StudyProcess, all_runs, assert_nothing_lost, events, kill_program, outcome, worker_of
 
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.fail_points import FAIL_POINTS
@@ -59,12 +60,85 @@ def test_killed_at_three_points_in_turn_a_study_equals_its_twin(study: Make, twi
     assert check(process) == 0
 
 
+CUT = """
+name = "cut"
+seed = 3
+[images]
+image_size = 71
+[views]
+number = 1
+horizontal_flip = true
+[training]
+epochs = 3
+seeds = 2
+[[configurations]]
+cut = "block14"
+learning_rate = 0.0003
+dense_units = 0
+dropout = 0.5
+optimizer = "adamw"
+schedule = "cosine"
+warmup_epochs = 1
+ema_momentum = 0.9
+[[configurations]]
+learning_rate = 0.001
+dense_units = 0
+dropout = 0.0
+"""
+
+
+@pytest.fixture(scope="module")
+def cut_twin(
+    tmp_path_factory: pytest.TempPathFactory, small_dataset: Dataset, weights: Weights
+) -> tuple[Path, list[dict]]:
+    """The cache and the outcome of an unbroken study: a trial trains a suffix, another one a head."""
+    folder = tmp_path_factory.mktemp("cut")
+    return folder / "cache", unbroken(folder, CUT, small_dataset, weights)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        ("state:2",),
+        # Before a state, during its first epoch, twice in one epoch, and after the last one.
+        pytest.param(
+            ("trial run:1", "metrics:1", "state:1", "metrics:2", "metrics:2", "best values:1"), marks=pytest.mark.slow
+        ),
+        pytest.param(("state:1", "checkpoint:3", "finished:1", "told:2"), marks=pytest.mark.slow),
+    ],
+)
+def test_killed_behind_a_cut_it_goes_on_at_its_last_epoch(
+    study: Make, cut_twin: tuple[Path, list[dict]], points: tuple[str, ...]
+) -> None:
+    cache, twin = cut_twin
+    process = study("cut", CUT, cache=cache)
+    for point in points:
+        assert process.run(kill_at=point) == -signal.SIGKILL, point
+    assert process.run() == 0
+    assert_nothing_lost(process.uri, twin)
+    assert check(process) == 0
+    trials = [run for run in all_runs(process.uri) if run.data.tags["fashion.kind"] == "trial"]
+    assert not any(MlflowClient(process.uri).list_artifacts(run.info.run_id, "resume") for run in trials)
+    first = [run for run in trials if run.data.tags["fashion.trial"] == "1"]
+    first.sort(key=lambda run: int(run.data.tags["fashion.attempt"]))
+    resumed = [run.data.tags.get("fashion.resumed_from") for run in first]
+    if points == ("state:2",):
+        assert resumed == [None, first[0].info.run_id]
+    assert resumed[0] is None
+    assert any(resumed[1:])
+
+
 LONG = BAYESIAN.replace("max_trials = 4", "max_trials = 14")
 IN_A_TRIAL = FAIL_POINTS[FAIL_POINTS.index("trial run") : FAIL_POINTS.index("standing") + 1]
 # Once each where a study comes by, those of a trial a second time deeper in; the last two where the study ends.
+UNUSUAL = ("weights", "error", "failed", "state", "study ended", "let go")
 EVERY_POINT = (
-    *(f"{point}:1" for point in FAIL_POINTS if point not in ("weights", "error", "failed", "study ended", "let go")),
-    *(f"{point}:2" for point in IN_A_TRIAL if point not in ("error", "failed")),
+    *(
+        f"{point}:1"
+        for point in FAIL_POINTS
+        if point not in ("weights", "error", "failed", "state", "study ended", "let go")
+    ),
+    *(f"{point}:2" for point in IN_A_TRIAL if point not in ("error", "failed", "state")),
     "study ended:1",
     "let go:1",
 )

@@ -27,7 +27,7 @@ def make_queue(attempts: list[TrialRecord]) -> FinalQueue:
         assert len(ended) == len(SOURCES)
         return max(ended, key=lambda one: one.metrics["best_val_accuracy"])
 
-    return FinalQueue(SETTINGS, SOURCES, attempts, baseline=BASELINE, choose=choose)
+    return FinalQueue(SETTINGS, SOURCES, attempts, baseline=BASELINE, epochs=SETTINGS.epochs, choose=choose)
 
 
 def play(stops: list[str]) -> list[TrialRecord]:

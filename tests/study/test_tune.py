@@ -105,8 +105,8 @@ def test_everything_stands_in_mlflow(inputs_of: Inputs, store: Store, worker: Wo
     assert [one.data.tags["fashion.listed"] for one in runs] == ["true"] * 2 + ["false"] * 3
     orders = [int(one.data.tags[f"fashion.{moment}"]) for one in runs for moment in ("ask", "tell")]
     assert orders == list(range(1, 11))
-    labels = inputs.refs()["validation"].labels()
-    features = np.array(load_features(inputs.refs()["validation"]))
+    labels = inputs.features.labels("validation")
+    features = np.array(load_features(inputs.features.of({})["validation"]))
     for one in runs:
         check_trial(client, one, features, labels, num_seeds=2, num_epochs=2)
     best = max(one.data.metrics["best_val_accuracy"] for one in runs)
@@ -153,7 +153,7 @@ def check_trial(
 def test_only_train_and_validation_are_computed(inputs_of: Inputs, store: Store, worker: Worker) -> None:
     inputs = inputs_of(make_card())
     run(inputs, store, worker)
-    folder = inputs.refs()["train"].folder
+    folder = inputs.features.of({})["train"].folder
     assert {path.stem for path in folder.glob("*.npy")} == {"train", "validation"}
 
 

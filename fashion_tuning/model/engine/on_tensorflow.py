@@ -1,19 +1,20 @@
-"""The one place that needs TensorFlow itself: several heads trained together, an epoch per call.
+"""Training on TensorFlow, the one place that needs it itself; the arithmetic is Keras's (tests/model/test_parity.py).
 
-Keras's own `fit` spends most of a head's step on Python and metrics. Here one compiled
-graph runs all steps of an epoch for all seeds; the arithmetic is that of Keras (checked
-against `train_on_batch` of the whole network in tests/model/test_parity.py).
+Keras's own `fit` spends most of a head's step on Python and metrics: several heads are trained together here, all
+steps of an epoch in one compiled graph. A suffix of the network takes a step per call, since that is long.
 """
 
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from fashion_tuning.hyperparameters import Value, setting
+from fashion_tuning.model.engine.optimizers import Group, averages, class_weights, make_optimizer
 
 
 def prepare() -> None:
@@ -91,13 +92,10 @@ class HeadTrainer:
         self._batch_size = batch_size
         self._variables = [variable for head in self.heads for variable in head.trainable_variables]
         # One optimizer for all heads: each of them is elementwise, so none feels another.
-        self._optimizer = make_optimizer(values, steps_per_epoch=-(-len(labels) // batch_size), epochs=epochs)
+        steps = -(-len(labels) // batch_size)
+        self._optimizer = make_optimizer(values, adam=FusedAdam, steps_per_epoch=steps, epochs=epochs)
         self._optimizer.build(self._variables)
-        self._smoothing = float(setting("label_smoothing", values))
-        self._class_weights: np.ndarray | None = None
-        if setting("class_weights", values) == "balanced":
-            counts = np.bincount(labels, minlength=self.heads[0].output_shape[-1])
-            self._class_weights = (len(labels) / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
+        self._loss = _Loss(values, labels, num_classes=self.heads[0].output_shape[-1])
         self._epoch = tf.function(
             self._run_steps, input_signature=[tf.TensorSpec((len(self.heads), len(labels)), tf.int32)]
         )
@@ -105,11 +103,12 @@ class HeadTrainer:
             self._logits, input_signature=[tf.TensorSpec((None, features.shape[1]), tf.float32)]
         )
 
-    def run_epoch(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def run_epoch(self, order: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray]:  # noqa: ARG002 - all are alike
         """One pass over the images.
 
         Args:
           order: (seeds, images) int, for each seed the rows of features in the order of training.
+          epoch: Counted from 1.
 
         Returns:
           Mean loss and mean accuracy of each seed over the epoch, (seeds,) float64 each, as
@@ -130,16 +129,8 @@ class HeadTrainer:
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """While the block lasts, the heads have the moving averages of their weights, where the optimizer keeps any."""
-        if not self._optimizer.use_ema:
+        with averages([Group(self._optimizer, self._variables)]):
             yield
-            return
-        weights = [np.array(variable) for variable in self._variables]
-        self._optimizer.finalize_variable_values(self._variables)
-        try:
-            yield
-        finally:
-            for variable, value in zip(self._variables, weights, strict=True):
-                variable.assign(value)
 
     def _logits(self, features):
         return tf.stack([head(features, training=False) for head in self.heads])
@@ -173,8 +164,64 @@ class HeadTrainer:
         self._optimizer.apply(gradients, self._variables)
         return tf.stack([tf.reduce_sum(loss) for loss in losses]), tf.stack(hits)
 
-    def _loss(self, labels, logits):
-        """(batch,) cross-entropy with smoothed labels (Szegedy et al. 2016, arXiv:1512.00567), weighted by class."""
+
+class Stepper:
+    """Trains one model, a suffix of the network and a head, a batch at a time.
+
+    Args:
+      model: Features (batch, height, width, channels) -> logits (batch, classes).
+      groups: Its variables with the optimizer of each, see engine/suffix.py.
+      values, labels: Of the loss; labels of all images.
+    """
+
+    def __init__(
+        self, model: keras.Model, groups: Sequence[Group], *, values: Mapping[str, Value], labels: np.ndarray
+    ) -> None:
+        self._model = model
+        self._groups = groups
+        self._loss = _Loss(values, labels, num_classes=model.output_shape[-1])
+        shape = (None, *model.input_shape[1:])
+        signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec((None,), tf.int32)]
+        self._step = {
+            count: tf.function(partial(self._run_step, groups[:count]), input_signature=signature)
+            for count in range(1, 1 + len(groups))
+        }
+        self._forward = tf.function(lambda features: model(features, training=False), input_signature=signature[:1])
+
+    def step(self, features: np.ndarray, labels: np.ndarray, *, num_groups: int) -> tuple[float, int]:
+        """Trains the first `num_groups` groups on a batch; the sum of its losses and the number of right answers."""
+        loss, correct = self._step[num_groups](tf.constant(features, tf.float32), tf.constant(labels, tf.int32))
+        return float(loss), int(correct)
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Logits, (batch, classes) float32."""
+        return self._forward(tf.constant(features, tf.float32)).numpy()
+
+    def _run_step(self, groups, features, labels):
+        variables = [variable for group in groups for variable in group.variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([_tensor(variable) for variable in variables])
+            logits = self._model(features, training=True)
+            losses = self._loss(labels, logits)
+            mean = tf.reduce_mean(losses)
+        gradients = iter(tape.gradient(mean, [_tensor(variable) for variable in variables]))
+        for group in groups:
+            group.optimizer.apply([next(gradients) for _ in group.variables], group.variables)
+        hits = tf.reduce_sum(tf.cast(tf.argmax(logits, 1, tf.int32) == labels, tf.int32))
+        return tf.reduce_sum(losses), hits
+
+
+class _Loss:
+    """(batch,) int labels and (batch, classes) logits -> (batch,) cross-entropy in nats.
+
+    Labels smoothed as Szegedy et al. (2016), arXiv:1512.00567, and classes weighted where the values say so.
+    """
+
+    def __init__(self, values: Mapping[str, Value], labels: np.ndarray, *, num_classes: int) -> None:
+        self._smoothing = float(setting("label_smoothing", values))
+        self._class_weights = class_weights(values, labels, num_classes=num_classes)
+
+    def __call__(self, labels, logits):
         loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
         if self._smoothing:
             uniform = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=1)
@@ -182,33 +229,6 @@ class HeadTrainer:
         if self._class_weights is not None:
             loss *= tf.gather(tf.constant(self._class_weights), labels)
         return loss
-
-
-def make_optimizer(values: Mapping[str, Value], *, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
-    """Keras's optimizer of that name, with schedule, weight decay and moving averages as the values say."""
-    momentum = float(setting("ema_momentum", values))
-    averages = {"use_ema": True, "ema_momentum": momentum} if momentum else {}
-    rate = _learning_rate(values, steps_per_epoch=steps_per_epoch, epochs=epochs)
-    name = setting("optimizer", values)
-    if name == "sgd":
-        return keras.optimizers.SGD(rate, momentum=float(setting("momentum", values)), **averages)
-    if name == "adamw":  # Loshchilov and Hutter (2019), arXiv:1711.05101; Keras's AdamW is its Adam with a decay
-        return FusedAdam(rate, weight_decay=float(setting("weight_decay", values)), **averages)
-    return FusedAdam(rate, **averages)
-
-
-def _learning_rate(
-    values: Mapping[str, Value], *, steps_per_epoch: int, epochs: int
-) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    rate = float(values["learning_rate"])
-    if setting("schedule", values) != "cosine":
-        return rate
-    # Linear warm-up, then half a cosine to 0 (Loshchilov and Hutter 2017, arXiv:1608.03983).
-    warm = min(int(setting("warmup_epochs", values)), epochs) * steps_per_epoch
-    rest = max(1, epochs * steps_per_epoch - warm)
-    if not warm:
-        return keras.optimizers.schedules.CosineDecay(rate, rest)
-    return keras.optimizers.schedules.CosineDecay(0.0, rest, warmup_target=rate, warmup_steps=warm)
 
 
 def _tensor(variable):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fashion_tuning.errors import WeightsError
-from fashion_tuning.model.backbone import AVERAGE, AVERAGE_AND_MAXIMUM, FEATURE_SIZES, build_prefix
+from fashion_tuning.model.backbones import AVERAGE_AND_MAXIMUM
+from fashion_tuning.model.network import build_prefix
 from fashion_tuning.model.weights import Weights
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def images() -> np.ndarray:
 
 def test_features_are_finite_and_tell_images_apart(prefix: "keras.Model", images: np.ndarray) -> None:
     features = prefix.predict_on_batch(images)
-    assert features.shape == (3, FEATURE_SIZES[AVERAGE])
+    assert features.shape == (3, 2048)
     assert features.dtype == np.float32
     assert np.isfinite(features).all()
     assert (features.std(axis=1) > 0.01).all()
@@ -56,7 +57,7 @@ def test_averages_stand_before_maxima(prefix: "keras.Model", weights: Weights, i
     import keras
 
     both = build_prefix(weights, image_size=SIZE, cut=AVERAGE_AND_MAXIMUM).predict_on_batch(images)
-    assert both.shape == (3, FEATURE_SIZES[AVERAGE_AND_MAXIMUM])
+    assert both.shape == (3, 4096)
     plain = keras.applications.Xception(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3))
     plain.load_weights(weights.path)
     maps = plain.predict_on_batch(keras.applications.xception.preprocess_input(images.astype(np.float32)))
