@@ -12,8 +12,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from fashion_tuning.backbones import BACKBONES, NO_CUT
 from fashion_tuning.errors import UsageError
-from fashion_tuning.hyperparameters import CUTS, HYPERPARAMETERS, NO_CUT, OPTIONAL, Value, is_active
+from fashion_tuning.hyperparameters import HYPERPARAMETERS, OPTIONAL, Value, is_active
 from fashion_tuning.settings import Configuration, Final, Images, Model, Pruning, Search, Training, Views
 from fashion_tuning.space import Choice, Fixed, FloatRange, IntRange, Space, largest
 from fashion_tuning.table import Table, explain, wrong
@@ -76,6 +77,7 @@ class Card(Table):
             beside = "tuner = 'hyperband', which stops trials itself" if self.search else "a list without a search"
             raise wrong("pruning", received=self.pruning.rule, expected=f"nothing beside {beside}")
         self._check_views()
+        self._check_cuts()
         seen: dict[str, int] = {}
         for place, configuration in enumerate(self.configurations):
             values = self._checked_values(place)
@@ -102,6 +104,18 @@ class Card(Table):
             if configuration.views is not None and configuration.views > most:
                 raise wrong("configurations", place, "views", received=configuration.views, expected=expected)
 
+    def _check_cuts(self) -> None:
+        """Each backbone has cuts of its own."""
+        legal = (NO_CUT, *BACKBONES[self.model.backbone].cuts)
+        expected = f"one of {', '.join(legal)}, since backbone = {self.model.backbone!r}"
+        allowed = self.space.get("cut") if self.space else None
+        for received in largest(allowed) if allowed else ():
+            if received not in legal:
+                raise wrong("space", "cut", received=received, expected=expected)
+        for place, configuration in enumerate(self.configurations):
+            if configuration.cut is not None and configuration.cut not in legal:
+                raise wrong("configurations", place, "cut", received=configuration.cut, expected=expected)
+
     def names(self, hyperparameter: str) -> bool:
         """Whether the space or a listed configuration names a hyperparameter."""
         if self.space is not None and self.space.get(hyperparameter) is not None:
@@ -115,7 +129,7 @@ class Card(Table):
         found |= {str(self.values_of(one).get("cut", NO_CUT)) for one in self.configurations}
         if self.space is not None and allowed is None:
             found.add(NO_CUT)
-        return tuple(cut for cut in CUTS if cut in found)
+        return tuple(cut for cut in (NO_CUT, *BACKBONES[self.model.backbone].cuts) if cut in found)
 
     def values_of(self, configuration: Configuration) -> dict[str, Value]:
         """All that a listed configuration is trained with: what it names, and what the space fixes or searches.
@@ -164,9 +178,14 @@ class Card(Table):
 
     def at_final_size(self) -> Card:
         """This card as its final run trains: at the final size, with the epochs and patience of [final]."""
-        images = self.images.model_copy(update={"image_size": self.final.image_size})
+        images = self.images.model_copy(update={"image_size": self.final_size})
         changes = {"epochs": self.final.epochs, "patience": self.final.patience}
         return self.model_copy(update={"images": images, "training": self.training.model_copy(update=changes)})
+
+    @property
+    def final_size(self) -> int:
+        """Pixels a side at which the final run trains."""
+        return self.final.image_size or BACKBONES[self.model.backbone].final_size
 
     @property
     def is_fixed(self) -> bool:

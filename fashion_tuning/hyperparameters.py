@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-# Where the network may be cut: what the cut is named after trains together with the head, see model/backbones.py.
-NO_CUT: Final = "avg_pool"  # all of it is frozen
-CUTS: Final = (NO_CUT, *(f"block{number}" for number in range(14, 1, -1)))
+from fashion_tuning.backbones import CUTS, NO_CUT
 
 Number = int | float
 Value = int | float | str
@@ -76,7 +74,7 @@ _ALL: Final = (
         *_number(lambda value: value >= 0, "a whole number of units, 0 for no dense layer"), short="dense",
     ),
     Hyperparameter("dropout", "dropout", float, *_RATE, short="drop"),
-    Hyperparameter("cut", "cut", str, lambda value: value in CUTS, f"one of {', '.join(CUTS)}", NO_CUT),
+    Hyperparameter("cut", "cut", str, *_word(*CUTS), NO_CUT),
     Hyperparameter(
         "suffix_factor", "learning rate factor of the suffix", float,
         *_number(lambda value: value > 0, "a factor greater than 0"), 1.0, *_IS_CUT,

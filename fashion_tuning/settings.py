@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from fashion_tuning.backbones import BACKBONES
 from fashion_tuning.hyperparameters import HYPERPARAMETERS, Value
 from fashion_tuning.space import Positive
 from fashion_tuning.table import Table, wrong
@@ -134,11 +135,12 @@ class Training(Table):
 class Final(Table):
     """How the final model is made from a finished study; nothing here changes the study itself.
 
-    `learning_rate_factors` times the chosen learning rate are tried as well. `choose` is "smallest" (of the
-    trials that tie with the best the one with the fewest trainable parameters) or "best".
+    Without an `image_size` it is the one that the backbone's weights were made for. `learning_rate_factors` times
+    the chosen learning rate are tried as well. `choose` is "smallest" (of the trials that tie with the best the one
+    with the fewest trainable parameters) or "best".
     """
 
-    image_size: int = Field(default=299, ge=71)
+    image_size: int | None = Field(default=None, ge=71)
     epochs: Positive = 15
     patience: Positive | None = 4
     learning_rate_factors: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(0.3, 3.0), strict=False)
@@ -148,7 +150,7 @@ class Final(Table):
 class Images(Table):
     """How a photo becomes the network's input, see `data.decode.Sizing`."""
 
-    image_size: int = Field(ge=71)  # Xception's smallest input
+    image_size: int = Field(ge=71)  # Xception's smallest input, and enough for the others
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "nearest"
     aspect: Literal["squash", "pad", "crop"] = "squash"
 
@@ -185,7 +187,14 @@ class Model(Table):
     the exact one when the model is made, see final/reduced.py.
     """
 
-    backbone: Literal["xception"] = "xception"
+    backbone: str = "xception"
     engine: Literal["keras", "openvino"] = "keras"
     precision: Literal["float32", "bfloat16"] = "float32"
     storage: Literal["float32", "float16"] = "float32"
+
+    @field_validator("backbone")
+    @classmethod
+    def _check_backbone(cls, name: str) -> str:
+        if name not in BACKBONES:
+            raise wrong(received=name, expected=f"one of {', '.join(BACKBONES)}")
+        return name

@@ -36,6 +36,7 @@ ROOMS: list[set[str]] = [
     {"settings"},
     {"space"},
     {"table", "hyperparameters"},
+    {"backbones"},
     {"files"},
     {"seeds", "wording", "quiet", "fail_points", "errors", "options"},
 ]

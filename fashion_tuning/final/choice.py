@@ -29,7 +29,7 @@ def choose_candidate(job: Job, store: Store, trials: Sequence[TrialRecord]) -> T
     found = [one for one in trials if one.stage == CANDIDATE and one.source in allowed]
     if not found:
         raise NoTrialError(
-            f"none of {', '.join(sorted(allowed))} came to its end at {job.card.final.image_size} px",
+            f"none of {', '.join(sorted(allowed))} came to its end at {job.card.final_size} px",
             action="allow more of the study's trials with --top",
         )
     return pick(store, found, rule=job.card.final.choose)

@@ -73,7 +73,7 @@ class Job:
         """All that decides the outcome of the final run."""
         return {
             **self.inputs.study.parts(),
-            "final": self.card.final.model_dump(mode="json"),
+            "final": {**self.card.final.model_dump(mode="json"), "image_size": self.card.final_size},
             "sources": [[record.trial, dict(record.values)] for record in self.sources],
             "chosen_from": list(self.chosen_from),
         }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from fashion_tuning.backbones import BACKBONES, NO_CUT
 from fashion_tuning.final.outcome import Outcome
-from fashion_tuning.hyperparameters import all_values
+from fashion_tuning.hyperparameters import all_values, setting
 from fashion_tuning.study.inputs import StudyInputs
 
 _SHAPES = {
@@ -19,6 +20,8 @@ def model_card(outcome: Outcome, inputs: StudyInputs) -> str:
     counts = dataset.manifest.counts()
     num = {split: sum(labels.values()) for split, labels in counts.items()}
     metrics = winner.metrics
+    cut = setting("cut", winner.values)
+    frozen = "frozen" if cut == NO_CUT else f"frozen before {cut}"
     lines = [
         "Suggests the category of a garment from its photo: " + ", ".join(dataset.manifest.classes) + ".",
         "",
@@ -29,7 +32,8 @@ def model_card(outcome: Outcome, inputs: StudyInputs) -> str:
         f" ({images.interpolation})",
         "",
         "### Training",
-        f"- Xception with ImageNet weights `{inputs.weights.digest}`, frozen; a head with {all_values(winner.values)}",
+        f"- {BACKBONES[inputs.weights.name].application} with ImageNet weights `{inputs.weights.digest}`, {frozen};"
+        f" a head with {all_values(winner.values)}",
         f"- seed 1 of {winner.parameters['seeds']}, epoch {metrics['best_epoch']:.0f}, where the mean validation"
         " accuracy over the seeds was highest: fixed beforehand, not the luckiest seed",
         f"- final run `{outcome.final.run_id}`, trial `{winner.run_id}`, study `{outcome.final.study}`",

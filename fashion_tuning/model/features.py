@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from fashion_tuning.backbones import AVERAGE, AVERAGE_AND_MAXIMUM, BACKBONES, row_shape
 from fashion_tuning.config import Card
 from fashion_tuning.data.decode import DECODE_VERSION, Sizing
 from fashion_tuning.data.manifest import Manifest
@@ -27,7 +28,6 @@ from fashion_tuning.data.views import View
 from fashion_tuning.errors import DataError, DiskError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import disk_errors, write_text
-from fashion_tuning.model.backbones import AVERAGE, AVERAGE_AND_MAXIMUM, BACKBONES, row_shape
 from fashion_tuning.model.shards import ShardedArray
 from fashion_tuning.model.weights import Weights
 

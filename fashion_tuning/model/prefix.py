@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fashion_tuning.backbones import AVERAGE
 from fashion_tuning.files import scratch_folder
-from fashion_tuning.model.backbones import AVERAGE
 from fashion_tuning.model.network import build_between, build_prefix
 from fashion_tuning.model.weights import Weights
 
@@ -20,7 +20,7 @@ def load_prefix(weights: Weights, *, image_size: int, engine: str, precision: st
     Args:
       engine: "openvino", or "keras-" and its backend.
       precision: "float32" or "bfloat16".
-      cut: Where the prefix ends, see model/backbones.py.
+      cut: Where the prefix ends, see backbones.py.
 
     Raises:
       UsageError: OpenVINO is not installed, or can't compute in that precision on this processor.

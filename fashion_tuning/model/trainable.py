@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from fashion_tuning.backbones import BACKBONES, POOLED
 from fashion_tuning.hyperparameters import Value, setting
 from fashion_tuning.model import head
-from fashion_tuning.model.backbones import BACKBONES, POOLED
 from fashion_tuning.model.features import FeatureRef
 from fashion_tuning.model.weights import Weights
 

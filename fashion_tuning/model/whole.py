@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fashion_tuning.backbones import AVERAGE
 from fashion_tuning.files import SCRATCH, disk_errors
-from fashion_tuning.model.backbones import AVERAGE
 from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict
 from fashion_tuning.model.extraction import pixel_batches
 from fashion_tuning.model.features import FeatureRef, load_features
@@ -73,7 +73,7 @@ def compose(weights: Weights, head: Path, card: ModelCard, *, cut: str = AVERAGE
     """(batch, image_size, image_size, 3) uint8 RGB -> (batch, classes) float32 probabilities.
 
     Args:
-      cut: Where the features that the head was trained on were taken, see model/backbones.py.
+      cut: Where the features that the head was trained on were taken, see backbones.py.
 
     Raises:
       BrokenCheckpointError: The head can't be loaded.

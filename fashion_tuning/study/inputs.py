@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from fashion_tuning.backbones import BACKBONES, NO_CUT
 from fashion_tuning.config import Card, Study
 from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.data.views import View
-from fashion_tuning.hyperparameters import CUTS, NO_CUT, Value, setting
+from fashion_tuning.hyperparameters import Value, setting
 from fashion_tuning.model.features import FeatureKey, FeatureRef, feature_key, feature_ref
 from fashion_tuning.model.training import TRAINING_VERSION, TrialSettings
 from fashion_tuning.model.weights import Weights
@@ -140,7 +141,12 @@ def key_at(key: FeatureKey, cut: str) -> FeatureKey:
 def _unique(refs: Iterable[FeatureRef]) -> list[FeatureRef]:
     """The parts of these refs, without their views, earlier cuts first: later ones are made of them."""
     found = {(one.folder, one.split): replace(one, views=()) for ref in refs for one in ref.every}
-    return sorted(found.values(), key=lambda ref: -CUTS.index(ref.key.cut) if ref.key.cut in CUTS else 0)
+
+    def depth(ref: FeatureRef) -> int:
+        cuts = list(BACKBONES[ref.key.backbone].cuts)
+        return -1 - cuts.index(ref.key.cut) if ref.key.cut in cuts else 0
+
+    return sorted(found.values(), key=depth)
 
 
 def card_views(card: Card) -> tuple[View, ...]:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from small_features import draw_photos, make_key
 
+from fashion_tuning.backbones import POOLED, row_shape
 from fashion_tuning.data.decode import Sizing, decode
 from fashion_tuning.hyperparameters import Value
-from fashion_tuning.model.backbones import BACKBONES, POOLED, row_shape
 from fashion_tuning.model.checkpoint import predict
 from fashion_tuning.model.epochs import RESUME, EpochResult, last_state
 from fashion_tuning.model.features import FeatureRef, compute_features, feature_ref, load_features
@@ -73,28 +73,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory, weights: Weights) -> Photos
     return Photos(root, cache, draw_photos(root, {"train": 40, "validation": 12}), weights)
 
 
-@pytest.mark.parametrize("size", [71, 100, 150])
-def test_what_is_known_of_each_cut_is_what_keras_builds(size: int) -> None:
-    base = keras.applications.Xception(include_top=False, weights=None, input_shape=(size, size, 3))
-    backbone = BACKBONES["xception"]
-    for name, cut in backbone.cuts.items():
-        start = base.get_layer(cut.layer).input
-        assert row_shape("xception", name, size) == start.shape[1:], name
-        behind = keras.Model(start, base.output).layers
-        normal, others = (
-            sum(layer.count_params() - _fixed(layer) for layer in behind if _is_normal(layer) == which)
-            for which in (True, False)
-        )
-        assert (cut.weights, cut.normalization) == (others, normal), name
-    assert row_shape("xception", "avg_pool", size) == base.output.shape[-1:]
-
-
 def _is_normal(layer: keras.Layer) -> bool:
     return isinstance(layer, keras.layers.BatchNormalization)
-
-
-def _fixed(layer: keras.Layer) -> int:
-    return sum(int(np.prod(weight.shape)) for weight in layer.non_trainable_weights)
 
 
 def test_prefix_and_suffix_make_up_the_network(weights: Weights) -> None:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from fashion_tuning.backbones import AVERAGE_AND_MAXIMUM
 from fashion_tuning.errors import WeightsError
-from fashion_tuning.model.backbones import AVERAGE_AND_MAXIMUM
 from fashion_tuning.model.network import build_prefix
 from fashion_tuning.model.weights import Weights
 
