@@ -9,6 +9,7 @@ import typer
 from command_line import PROJECT, commands, groups, run
 
 import fashion_tuning
+from fashion_tuning.backbones import BACKBONES
 from fashion_tuning.cli import app
 from fashion_tuning.config import parse_card
 from fashion_tuning.hyperparameters import HYPERPARAMETERS, OPTIONAL, shown
@@ -190,6 +191,23 @@ def test_every_picture_of_the_readme_is_there() -> None:
     assert [path for path in pictures if not (PROJECT / path).is_file()] == []
 
 
+def test_the_readme_names_every_backbone_with_its_cuts_and_final_size() -> None:
+    table = README[README.index("| backbone |") :].partition("\n\n")[0]
+    rows = {}
+    for line in table.splitlines()[2:]:
+        names, cuts, sizes = (cell.strip() for cell in line.strip("|").split("|"))
+        first, *others = re.findall(r"`(\w+)`", names)
+        full = [first, *(first.rpartition("_")[0] + other if other.startswith("_") else other for other in others)]
+        every = [int(size) for size in sizes.split(", ")]
+        ends = re.findall(r"`(\w+)`", cuts)
+        rows |= {name: (ends, size) for name, size in zip(full, every * len(full), strict=False)}
+    assert rows.keys() == BACKBONES.keys()
+    for name, (ends, size) in rows.items():
+        cuts = list(BACKBONES[name].cuts)
+        assert BACKBONES[name].final_size == size
+        assert (ends[0], ends[-1]) == (cuts[0], cuts[-1]), name
+
+
 def test_the_readme_names_every_hyperparameter_with_its_words_and_default() -> None:
     table = README[README.index("| hyperparameter |") :].partition("\n\n")[0]
     rows = {}
@@ -200,7 +218,7 @@ def test_the_readme_names_every_hyperparameter_with_its_words_and_default() -> N
     assert set(rows) == set(OPTIONAL)
     for name, (values, default) in rows.items():
         one = HYPERPARAMETERS[name]
-        if one.kind is str:
+        if one.kind is str and name != "cut":  # whose values have a table of their own
             assert re.findall(r"`(\w+)`", values) == one.expected.removeprefix("one of ").split(", ")
         if one.default is not None:
             assert default == shown(one.default)
