@@ -19,7 +19,7 @@ _IMAGES_PER_CORE_SECOND = 13.0  # through Xception at 150 px, float32
 _SECONDS_PER_STEP = 5e-4
 _SECONDS_PER_STEP_AND_PARAMETER = 2.5e-9
 _SECONDS_PER_TRIAL = 2.0
-_MULTIPLICATIONS_PER_CORE_SECOND = 1.5e10  # of convolutions, in training
+_MULTIPLICATIONS_PER_CORE_SECOND = 3e10  # of a suffix, in training
 
 
 def feature_seconds(num_images: int, *, image_size: int) -> float:

