@@ -29,7 +29,7 @@ KEY = FeatureKey(
 def write(folder: Path, features: np.ndarray) -> FeatureRef:
     """Features of photos that are all of the first class."""
     photos = tuple((f"{number}.jpg", "", "hat") for number in range(len(features)))
-    ref = FeatureRef(KEY, folder, "validation", photos, ("hat", "shoes"), features.shape[1])
+    ref = FeatureRef(KEY, folder, "validation", photos, ("hat", "shoes"), features.shape[1:])
     ref.array.allocate()
     for shard in range(ref.array.num_shards):
         rows = ref.rows(shard)
@@ -62,12 +62,12 @@ def test_answers_that_change_are_counted(tmp_path: Path, head: Path) -> None:
 
 @pytest.mark.parametrize("passes", [Agreement(1.0, 0.0), Agreement(0.99, -1.0), Agreement(0.995, 1.0)])
 def test_a_mode_that_passes(passes: Agreement) -> None:
-    require_agreement(passes, engine="openvino", precision="bfloat16")
+    require_agreement(passes, mode="openvino in bfloat16")
 
 
 @pytest.mark.parametrize("change", [{"same": 0.989}, {"difference": 1.34}, {"difference": -1.34}])
 def test_a_mode_that_does_not(change: dict[str, float]) -> None:
     with pytest.raises(ParityError, match="openvino in bfloat16") as caught:
-        require_agreement(replace(Agreement(1.0, 0.0), **change), engine="openvino", precision="bfloat16")
+        require_agreement(replace(Agreement(1.0, 0.0), **change), mode="openvino in bfloat16")
     assert "expected" in str(caught.value)
     assert "[model]" in str(caught.value)
