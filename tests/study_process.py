@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,8 +147,8 @@ def _weights(path: Path) -> list[np.ndarray]:
     return keras.saving.load_model(path, safe_mode=True).get_weights()
 
 
-def assert_nothing_lost(uri: str, twin: list[dict]) -> None:
-    """The study in the store equals its unbroken twin, and nothing lies about."""
+def assert_nothing_lost(uri: str, twin: list[dict], *, also: Collection[str] = ()) -> None:
+    """The study in the store equals its unbroken twin, and nothing lies about; `also` are more of its artifacts."""
     assert outcome(uri) == twin
     runs = all_runs(uri)
     assert {run.info.status for run in runs} <= {"FINISHED", "KILLED", "FAILED"}
@@ -158,5 +158,5 @@ def assert_nothing_lost(uri: str, twin: list[dict]) -> None:
     assert studies[0].data.metrics["best_val_accuracy"] == max(one["metrics"]["best_val_accuracy"] for one in twin)
     client = MlflowClient(uri)
     artifacts = {entry.path for entry in client.list_artifacts(studies[0].info.run_id)}
-    assert artifacts == {"card.toml", "manifest.csv", "environment.txt"}
+    assert artifacts == {"card.toml", "manifest.csv", "environment.txt", *also}
     assert studies[0].inputs.dataset_inputs

@@ -67,8 +67,9 @@ def last_state(scratch: Path) -> tuple[list[EpochResult], Mapping[str, np.ndarra
     """The newest state below a scratch folder that is whole, with all checkpoints it names; None without one."""
     for path in sorted((scratch / RESUME).glob("epoch_*.npz"), reverse=True):
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            # Opened here, since numpy leaves a damaged file open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+                arrays = {name: kept[name] for name in kept.files}
             past = [_result(scratch, arrays, place) for place in range(len(arrays["loss"]))]
         except Exception:  # zipfile, zlib and numpy each meet damage in their own way; an earlier one may be whole
             continue

@@ -115,8 +115,8 @@ def test_killed_behind_a_cut_it_goes_on_at_its_last_epoch(
     for point in points:
         assert process.run(kill_at=point) == -signal.SIGKILL, point
     assert process.run() == 0
-    assert_nothing_lost(process.uri, twin)
-    assert check(process) == 0
+    assert_nothing_lost(process.uri, twin, also=["views.png"])
+    assert check(process, name="cut") == 0
     trials = [run for run in all_runs(process.uri) if run.data.tags["fashion.kind"] == "trial"]
     assert not any(MlflowClient(process.uri).list_artifacts(run.info.run_id, "resume") for run in trials)
     first = [run for run in trials if run.data.tags["fashion.trial"] == "1"]
@@ -181,10 +181,10 @@ def test_killed_when_a_trial_has_failed(study: Make, tmp_path: Path, small_datas
     assert check(process) == 0
 
 
-def check(process: StudyProcess) -> int:
-    """Exit code of `check` on the study."""
+def check(process: StudyProcess, *, name: str = "small") -> int:
+    """Exit code of `check` on the study of that name."""
     environment = clean_environment(process.folder, FASHION_TUNING_CACHE=str(process.cache))
-    command = [*PROGRAM, "check", "small", "--tracking-uri", process.uri]
+    command = [*PROGRAM, "check", name, "--tracking-uri", process.uri]
     done = subprocess.run(command, cwd=process.folder, env=environment, capture_output=True, text=True, timeout=300)
     print(done.stdout, done.stderr)
     return done.returncode
