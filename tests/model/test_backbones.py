@@ -73,7 +73,7 @@ def test_frozen_prefix_and_suffix_make_up_the_network(name: str, folder: Path) -
     scale = np.abs(whole).max()
     assert scale > 0
     cuts = list(BACKBONES[name].cuts)
-    for cut in {cuts[0], cuts[len(cuts) // 2], cuts[-1]}:
+    for cut in (cuts[0], cuts[-1]):
         maps = build_prefix(weights, image_size=SIZE, cut=cut).predict_on_batch(images)
         assert maps.shape == (2, *row_shape(name, cut, SIZE))
         between = build_between(weights, image_size=SIZE, start=cut, cut=NO_CUT)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_features import draw_photos, make_key
 
-from fashion_tuning.backbones import row_shape
+from fashion_tuning.backbones import POOLED, row_shape
 from fashion_tuning.data.decode import Sizing, decode
 from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model.checkpoint import predict
@@ -77,6 +77,7 @@ def _is_normal(layer: keras.Layer) -> bool:
     return isinstance(layer, keras.layers.BatchNormalization)
 
 
+@pytest.mark.slow
 def test_prefix_and_suffix_make_up_the_network(weights: Weights) -> None:
     images = np.random.default_rng(1).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
     whole = build_prefix(weights, image_size=SIZE).predict_on_batch(images)
@@ -89,7 +90,7 @@ def test_prefix_and_suffix_make_up_the_network(weights: Weights) -> None:
         np.testing.assert_allclose(between.predict_on_batch(maps), whole, atol=1e-4)
 
 
-@pytest.mark.parametrize("cut", ["block14", "avg_pool", pytest.param("avg_pool+max_pool", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cut", ["block14", *(pytest.param(cut, marks=pytest.mark.slow) for cut in POOLED)])
 def test_features_made_of_an_earlier_cut_are_those_of_the_photos_in_every_bit(
     photos: Photos, tmp_path: Path, cut: str
 ) -> None:
@@ -101,12 +102,14 @@ def test_features_made_of_an_earlier_cut_are_those_of_the_photos_in_every_bit(
         np.testing.assert_array_equal(load_features(ref), load_features(from_maps[split]))
 
 
+@pytest.mark.slow
 def test_reduced_features_are_not_gone_on_from(photos: Photos, tmp_path: Path) -> None:
     photos.refs(cut="block13", cache=tmp_path, storage="float16")
     exact = photos.refs(cut="block14", cache=tmp_path)
     np.testing.assert_array_equal(load_features(exact["train"]), load_features(photos.refs()["train"]))
 
 
+@pytest.mark.slow
 def test_storage_in_float16_halves_the_disk_and_changes_little(photos: Photos, tmp_path: Path) -> None:
     exact, reduced = photos.refs(), photos.refs(storage="float16")
     assert reduced["train"].array.num_bytes * 2 == exact["train"].array.num_bytes
@@ -134,7 +137,7 @@ def test_parameters_are_counted_as_keras_counts_them(photos: Photos, weights: We
     ("values", "tolerance"),
     [
         pytest.param(SGD, 2e-5, id="sgd"),
-        pytest.param(RICH, 2e-3, id="rich"),
+        pytest.param(RICH, 2e-3, id="rich", marks=pytest.mark.slow),
         pytest.param({**SGD, "batch_norm": "trained"}, 1e-3, id="batch-norm", marks=pytest.mark.slow),
         pytest.param(PLAIN, 2e-3, id="adam", marks=pytest.mark.slow),
     ],
@@ -239,7 +242,7 @@ def test_a_smaller_factor_moves_the_suffix_less(photos: Photos, tmp_path: Path) 
 def test_after_a_stop_it_goes_on_as_if_there_had_been_none(
     photos: Photos, tmp_path: Path, values: Mapping[str, Value], stopped_after: int
 ) -> None:
-    settings = replace(SETTINGS, values=values, epochs=5, patience=2)
+    settings = replace(SETTINGS, values=values, epochs=4, patience=2)
     unbroken = list(photos.train(settings, tmp_path / "unbroken"))
     first = photos.train(settings, tmp_path / "first")
     for _ in range(min(stopped_after, len(unbroken) - 1)):

@@ -96,15 +96,14 @@ def cut_twin(
     return folder / "cache", unbroken(folder, CUT, small_dataset, weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "points",
     [
         ("state:2",),
         # Before a state, during its first epoch, twice in one epoch, and after the last one.
-        pytest.param(
-            ("trial run:1", "metrics:1", "state:1", "metrics:2", "metrics:2", "best values:1"), marks=pytest.mark.slow
-        ),
-        pytest.param(("state:1", "checkpoint:3", "finished:1", "told:2"), marks=pytest.mark.slow),
+        ("trial run:1", "metrics:1", "state:1", "metrics:2", "metrics:2", "best values:1"),
+        ("state:1", "checkpoint:3", "finished:1", "told:2"),
     ],
 )
 def test_killed_behind_a_cut_it_goes_on_at_its_last_epoch(
