@@ -103,7 +103,7 @@ def cut_twin(
         ("state:2",),
         # Before a state, during its first epoch, twice in one epoch, and after the last one.
         ("trial run:1", "metrics:1", "state:1", "metrics:2", "metrics:2", "best values:1"),
-        ("state:1", "checkpoint:3", "finished:1", "told:2"),
+        ("state:1", "checkpoint:3", "finished:1", "told:1"),
     ],
 )
 def test_killed_behind_a_cut_it_goes_on_at_its_last_epoch(
