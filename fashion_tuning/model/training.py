@@ -93,7 +93,7 @@ def train_trial(
     seeds = range(1, settings.num_seeds + 1)
     watch = _Watch(settings)
     past: list[EpochResult] = []
-    if isinstance(trainer, SuffixTrainer) and (found := last_state(scratch)) is not None:
+    if isinstance(trainer, SuffixTrainer) and (found := last_state(scratch)) and trainer.fits(found[1]):
         past, state = found
         trainer.restore(state)
         for result in past:

@@ -120,6 +120,11 @@ class SuffixTrainer:
         """All that the next epochs depend on beside the data: weights, optimizers, draws of dropout."""
         return {f"variable_{place}": np.array(variable) for place, variable in enumerate(self._variables)}
 
+    def fits(self, state: Mapping[str, np.ndarray]) -> bool:
+        """Whether a state is one of these models; not where another version of the program laid them out otherwise."""
+        shapes = [state[name].shape for name in state if name.startswith("variable_")]
+        return sorted(shapes) == sorted(tuple(variable.shape) for variable in self._variables)
+
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Goes back to what `state` has given, of a trainer of the same arguments."""
         for place, variable in enumerate(self._variables):
