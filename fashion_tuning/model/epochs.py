@@ -65,7 +65,8 @@ def write_state(scratch: Path, past: Sequence[EpochResult], state: Mapping[str, 
 
 def last_state(scratch: Path) -> tuple[list[EpochResult], Mapping[str, np.ndarray]] | None:
     """The newest state below a scratch folder that is whole, with all checkpoints it names; None without one."""
-    for path in sorted((scratch / RESUME).glob("epoch_*.npz"), reverse=True):
+    paths = (scratch / RESUME).glob("epoch_*.npz")
+    for path in sorted(paths, key=lambda one: int(one.stem.removeprefix("epoch_")), reverse=True):
         try:
             # Opened here, since numpy leaves a damaged file open.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:

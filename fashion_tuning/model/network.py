@@ -70,8 +70,8 @@ def build_between(weights: Weights, *, image_size: int, start: str, cut: str) ->
 def build_suffix(weights: Weights, *, image_size: int, cut: str) -> keras.Model:
     """What comes after a cut, with ImageNet weights of its own: (batch, height, width, channels) -> the last map.
 
-    Everything in it is trainable. Pointwise convolutions are written as the matrix products that they are: their
-    gradient as convolutions takes TensorFlow more than twice as long on a processor.
+    Everything in it is trainable. Pointwise convolutions are written as the matrix products that they are: on a
+    processor TensorFlow's gradient of the convolution itself is slow (tensorflow 2.21, Conv2DBackpropInput).
 
     Raises:
       WeightsError: the weights' file can't be loaded.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from fashion_tuning.config import Card
 from fashion_tuning.errors import FashionTuningError, NoTrialError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import scratch_folder
-from fashion_tuning.model.epochs import RESUME, EpochResult
+from fashion_tuning.model.epochs import RESUME, EpochResult, last_state
 from fashion_tuning.model.trainable import count_parameters, is_long
 from fashion_tuning.model.training import train_trial
 from fashion_tuning.model.weights import Weights
@@ -105,12 +106,13 @@ class Coordinator:
         record = replace(record, trainable_parameters=count_parameters(record.values, refs["train"]))
         folder = scratch / f"trial-{record.trial}-{record.attempt}"
         started, waited = time.perf_counter(), self._run.store.seconds_waited
-        earlier: list[str] = []
-        if record.attempt > 1 and is_long(refs["train"]):
-            earlier = self._fetch_states(record, folder)
+        earlier = self._earlier_states(record) if record.attempt > 1 and is_long(refs["train"]) else []
+        resumed_from = self._fetch_state(earlier, folder)
         settings = trial_settings(self._card, record)
         worker.submit(train_trial, settings, refs["train"], refs["validation"], folder, self._weights)
-        run = TrialRun.begin(self._run, record, params=shown_parameters(self._card, record), earlier=earlier)
+        run = TrialRun.begin(
+            self._run, record, params=shown_parameters(self._card, record), earlier=earlier, resumed_from=resumed_from
+        )
         self._running[worker] = Attempt(
             run,
             scratch=folder,
@@ -121,14 +123,21 @@ class Coordinator:
         )
         self._report(TrialStarted(run.record, self._agenda.max_trials))
 
-    def _fetch_states(self, record: TrialRecord, folder: Path) -> list[str]:
-        """Copies what the newest earlier attempt has left to where its worker looks for it; all that have left any."""
+    def _earlier_states(self, record: TrialRecord) -> list[str]:
+        """Runs of the trial's earlier attempts that have left something to go on from, newest first."""
         store = self._run.store
         attempts = [one for one in read_attempts(store, self._run.record) if one.trial == record.trial]
-        earlier = [one.run_id for one in reversed(attempts) if has_states(store, one.run_id)]
-        if earlier:
-            fetch_states(store, earlier[0], states=folder / RESUME, checkpoints=folder)
-        return earlier
+        return [one.run_id for one in reversed(attempts) if has_states(store, one.run_id)]
+
+    def _fetch_state(self, earlier: Sequence[str], folder: Path) -> str:
+        """Copies what the newest of these runs has left, if it is whole, to where the worker looks for it; whose."""
+        for run_id in earlier:
+            # Of one attempt alone: the files of one that was killed while it wrote may be cut short.
+            fetch_states(self._run.store, run_id, states=folder / RESUME, checkpoints=folder)
+            if last_state(folder) is not None:
+                return run_id
+            shutil.rmtree(folder)
+        return ""
 
     def _handle(self, worker: Worker, message: Message) -> None:
         attempt = self._running[worker]

@@ -113,10 +113,6 @@ class Features:
         """(images,) int32 class indices."""
         return self._at(NO_CUT)[split].labels()
 
-    @property
-    def num_train(self) -> int:
-        return len(self._at(NO_CUT)["train"].photos)
-
     def _at(self, cut: str) -> dict[str, FeatureRef]:
         return self._by_cut.setdefault(cut, self._refs(key_at(self.key, cut)))
 

@@ -156,11 +156,7 @@ class Store:
             self.call(operation)
 
     def remove(self, run_id: str, path: str) -> None:
-        """Removes an artifact of a run, if it is there.
-
-        Raises:
-          DiskError: A local artifact folder can't be written.
-        """
+        """Removes an artifact of a run, or a folder of them, if it is there; raises as `upload` does."""
 
         def operation(client: MlflowClient) -> None:
             uri = client.get_run(run_id).info.artifact_uri

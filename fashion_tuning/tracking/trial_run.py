@@ -47,13 +47,15 @@ class TrialRun:
         *,
         params: Mapping[str, Value],
         earlier: Sequence[str] = (),
+        resumed_from: str = "",
     ) -> "TrialRun":
         """Makes the run of a trial, nested below its study.
 
         Args:
           record: What is known before training; its run id is filled in here.
           params: Shown as MLflow parameters.
-          earlier: Runs of earlier attempts, newest first, that have left something to go on from.
+          earlier: Runs of earlier attempts that have left something to go on from.
+          resumed_from: The one of them that this attempt goes on from.
 
         Raises:
           StudyOwnedError: Another machine has taken the study.
@@ -73,8 +75,8 @@ class TrialRun:
             tag_names.EPOCHS: str(record.epochs),
             tag_names.LISTED: str(record.listed).lower(),
         }
-        if earlier:
-            tags[tag_names.RESUMED_FROM] = earlier[0]
+        if resumed_from:
+            tags[tag_names.RESUMED_FROM] = resumed_from
         if record.stage:
             tags[tag_names.STAGE] = record.stage
         if record.source:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from command_line import PROGRAM, clean_environment
 from mlflow.tracking import MlflowClient
+from mlflow_server import MlflowServer
 from small_card import BAYESIAN
 from study_process import StudyProcess, all_runs, assert_nothing_lost, events, kill_program, outcome, worker_of
 
@@ -116,15 +117,50 @@ def test_killed_behind_a_cut_it_goes_on_at_its_last_epoch(
     assert process.run() == 0
     assert_nothing_lost(process.uri, twin, also=["views.png"])
     assert check(process, name="cut") == 0
+    first, resumed = attempts_at_the_first(process)
+    if points == ("state:2",):
+        assert resumed == [None, first[0]]
+    assert resumed[0] is None
+    assert any(resumed[1:])
+
+
+def attempts_at_the_first(process: StudyProcess) -> tuple[list[str], list[str | None]]:
+    """Run ids of all attempts at the first trial, and what each went on from; none of them holds a state any more."""
     trials = [run for run in all_runs(process.uri) if run.data.tags["fashion.kind"] == "trial"]
     assert not any(MlflowClient(process.uri).list_artifacts(run.info.run_id, "resume") for run in trials)
     first = [run for run in trials if run.data.tags["fashion.trial"] == "1"]
     first.sort(key=lambda run: int(run.data.tags["fashion.attempt"]))
-    resumed = [run.data.tags.get("fashion.resumed_from") for run in first]
-    if points == ("state:2",):
-        assert resumed == [None, first[0].info.run_id]
-    assert resumed[0] is None
-    assert any(resumed[1:])
+    return [run.info.run_id for run in first], [run.data.tags.get("fashion.resumed_from") for run in first]
+
+
+@pytest.mark.slow
+def test_a_state_that_was_cut_short_is_passed_over_for_an_earlier_attempt(
+    study: Make, cut_twin: tuple[Path, list[dict]]
+) -> None:
+    cache, twin = cut_twin
+    process = study("short", CUT, cache=cache)
+    for _ in range(2):
+        assert process.run(kill_at="state:1") == -signal.SIGKILL
+    (second,) = process.folder.glob("mlruns/cut/*/artifacts/resume/epoch_02.npz")
+    os.truncate(second, 1000)
+    assert process.run() == 0
+    assert_nothing_lost(process.uri, twin, also=["views.png"])
+    first, resumed = attempts_at_the_first(process)
+    assert resumed == [None, first[0], first[0]]
+
+
+@pytest.mark.slow
+def test_behind_a_cut_it_goes_on_with_a_server_as_well(
+    tmp_path: Path, small_dataset: Dataset, cut_twin: tuple[Path, list[dict]]
+) -> None:
+    cache, twin = cut_twin
+    with MlflowServer(tmp_path / "server") as server:
+        process = StudyProcess(tmp_path / "study", CUT, small_dataset.root, cache, server.uri)
+        assert process.run(kill_at="state:2") == -signal.SIGKILL
+        assert process.run() == 0
+        assert_nothing_lost(process.uri, twin, also=["views.png"])
+        first, resumed = attempts_at_the_first(process)
+    assert resumed == [None, first[0]]
 
 
 LONG = BAYESIAN.replace("max_trials = 4", "max_trials = 14")
