@@ -69,7 +69,7 @@ def evaluate(
         str, typer.Argument(help="NAME, NAME@ALIAS or NAME/VERSION; a name alone means its champion.")
     ] = "fashion-classifier",
     split: Annotated[str, typer.Option(help="test, validation or train; every look at test is counted.")] = "test",
-    average_views: ViewsOption = False,
+    average_views: ViewsOption = None,
     data_dir: DataOption = None,
     tracking_uri: StoreOption = None,
     as_json: JsonOption = False,
@@ -94,7 +94,7 @@ def predict(
     files: Annotated[list[Path], typer.Argument(help="Photos, folders of them, or - for one on standard input.")],
     top: Annotated[int, typer.Option(min=1, help="How many categories to name.")] = 3,
     model: ModelOption = "fashion-classifier",
-    average_views: ViewsOption = False,
+    average_views: ViewsOption = None,
     tracking_uri: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -202,6 +202,8 @@ class Card(Table):
         for name in ("views", "pruning"):
             if settings[name] is None:
                 del settings[name]
+        if self.views and not self.views.average:
+            del settings["views"]["average"]
         if self.model.storage == "float32":
             del settings["model"]["storage"]
         if settings["search"]:

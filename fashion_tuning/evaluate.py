@@ -18,7 +18,7 @@ from fashion_tuning.figures import Mistake, draw_confusion, draw_mistakes, draw_
 from fashion_tuning.files import scratch_folder, write_text
 from fashion_tuning.hyperparameters import setting
 from fashion_tuning.measures import Figures, PairedTest, mcnemar, measure
-from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict
+from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict, predict_mean
 from fashion_tuning.model.features import (
     FeatureKey,
     FeatureRef,
@@ -29,7 +29,7 @@ from fashion_tuning.model.features import (
 )
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.inputs import card_views, key_at
+from fashion_tuning.study.inputs import averages, key_at, trial_views
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
 from fashion_tuning.tracking.evaluation_run import BY, FINAL_RUN, LOOK, MANIFEST, MODEL, SPLIT, look
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts
@@ -103,7 +103,7 @@ def evaluate(
     weights: Weights,
     root: Path,
     cache_dir: Path,
-    average_views: bool = False,
+    average_views: bool | None = None,
     tell: Callable[[int, int], None] = lambda *_: None,
 ) -> Evaluation:
     """Measures a model on a split and records the look; writes features of that split to the cache.
@@ -113,18 +113,21 @@ def evaluate(
     Args:
       by: The command that looks.
       root: Where the photos are.
-      average_views: Average probabilities over the photos and the views that the model's card has.
+      average_views: Average probabilities over the photos and the views that the model was trained with; None: where
+        its trial did so on validation.
       tell: Told of (features computed, features in all).
 
     Raises:
-      UsageError: The model's card has no views to average over.
+      UsageError: The model was trained with no views to average over.
       DataError: Photos are missing or not those on record.
       StoreError: The store, or a checkpoint in it, can't be read.
     """
     recorded = read_recorded(store, subject.final)
-    views = [IDENTITY, *(card_views(recorded.card) if average_views else ())]
+    views = [IDENTITY, *trial_views(recorded.card, subject.winner.values)]
     if average_views and len(views) == 1:
-        raise UsageError(f"--average-views of {subject.version}", expected="a model whose card has [views]")
+        raise UsageError(f"--average-views of {subject.version}", expected="a model that was trained with views")
+    if not (averages(recorded.card) if average_views is None else average_views):
+        views = views[:1]
     key = _exact_key(recorded, subject.winner)
     manifest = recorded.manifest
     refs = [feature_ref(replace(key, view=view.name), split, manifest=manifest, cache_dir=cache_dir) for view in views]
@@ -132,7 +135,7 @@ def evaluate(
     if subject.baseline is not None:
         baseline_key = _exact_key(recorded, subject.baseline)
         needed.append(feature_ref(baseline_key, split, manifest=manifest, cache_dir=cache_dir))
-    ref, mean = refs[0], f", mean of {len(refs)} views" if average_views else ""
+    ref, mean = refs[0], f", mean of {len(refs)} views" if len(refs) > 1 else ""
     tags = {
         SPLIT: split,
         MANIFEST: recorded.manifest.digest,
@@ -153,7 +156,7 @@ def evaluate(
     features, labels = [load_features(one) for one in refs], ref.labels()
     with look(store, experiment_id, name=name, tags=tags) as taken, scratch_folder() as folder:
         with best_heads(store, subject.winner) as heads:
-            probabilities = np.stack([_predict(path, features) for path in heads])
+            probabilities = np.stack([predict_mean(path, features) for path in heads])
         figures = _measure(probabilities[0], labels, recorded)
         baseline, test = None, None
         hits = probabilities.argmax(-1) == labels
@@ -203,11 +206,6 @@ def read_evaluation(store: Store, run_id: str, recorded: RecordedStudy) -> Evalu
 def _exact_key(recorded: RecordedStudy, trial: TrialRecord) -> FeatureKey:
     """The key of what a trial's heads take, by Keras in float32 whatever they were trained on."""
     return key_at(recorded.key, str(setting("cut", trial.values))).exact
-
-
-def _predict(head: Path, features: Sequence[np.ndarray]) -> np.ndarray:
-    """Probabilities of a checkpoint, (images, classes) float32, means over the features of several views."""
-    return np.asarray(np.mean([predict(head, one) for one in features], axis=0, dtype=np.float32))
 
 
 def _measure(probabilities: np.ndarray, labels: np.ndarray, recorded: RecordedStudy) -> Figures:

@@ -92,7 +92,7 @@ def start_evaluation(
     *,
     split: str,
     cache_dir: Path,
-    average_views: bool = False,
+    average_views: bool | None = None,
     data_dir: Path | None = None,
     environment_dir: Path | None = None,
     tracking_uri: str | None = None,
@@ -139,7 +139,7 @@ def predictions(
     *,
     top: int,
     model: str,
-    average_views: bool,
+    average_views: bool | None,
     tracking_uri: str | None,
     tell: Callable[[str], None],
 ) -> Iterator[Prediction]:
@@ -166,8 +166,8 @@ def predictions(
         try:
             classifier = Classifier(path, average_views=average_views)
         except ValueError as error:
-            raise UsageError(f"--average-views of {version}", expected="a model whose card has [views]") from error
-    mean = f", mean of {classifier.num_views} views each" if average_views else ""
+            raise UsageError(f"--average-views of {version}", expected="a model that was trained with views") from error
+    mean = f", mean of {classifier.num_views} views each" if classifier.num_views > 1 else ""
     tell(f"{version}{mean}" + (f"\n{drawn_banner()}" if version.is_drawn else ""))
     yield from predict(classifier, paths, top=top)
 

@@ -47,7 +47,12 @@ TimeoutOption = Annotated[
 ReportOption = Annotated[bool, typer.Option("--report/--no-report", help="Write the study's report at the end.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 ViewsOption = Annotated[
-    bool, typer.Option("--average-views", help="Average over each photo and the views the model was trained with.")
+    bool | None,
+    typer.Option(
+        "--average-views/--photo-alone",
+        help="Average over each photo and the views the model was trained with; default: as its card says.",
+        show_default=False,
+    ),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback where a bug is met.")]
 ModelOption = Annotated[

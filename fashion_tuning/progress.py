@@ -137,7 +137,9 @@ def plan_text(plan: Plan) -> str:
     counts = ", ".join(f"{number:,} {split}" for split, number in plan.counts.items())
     trials = "until the tuner ends" if plan.max_trials is None else f"{plan.max_trials}"
     seeds = count(plan.seeds, "seed")
-    features = f"at {plan.image_size} px" + (f", {count(plan.num_views, 'view')} of train" if plan.num_views else "")
+    of = "train, and of validation, whose probabilities are means over them" if plan.averages else "train"
+    views = f", {count(plan.num_views, 'view')} of {of}" if plan.num_views else ""
+    features = f"at {plan.image_size} px{views}"
     lines = [
         f"plan: {plan.card} ({plan.tuner})",
         f"  photos    {plan.dataset}: {counts}; {len(plan.classes)} classes",

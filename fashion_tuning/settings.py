@@ -156,9 +156,14 @@ class Images(Table):
 
 
 class Views(Table):
-    """Views of the photos to train on, see `data.views.View`; validation and test are never changed."""
+    """Views of the photos to train on, see `data.views.View`.
+
+    Validation and test are never changed. With `average` a trial's probabilities, of validation and of test, are
+    means over each photo and the views that the trial trains on.
+    """
 
     number: Positive
+    average: bool = False
     horizontal_flip: bool = False
     rotation: float = Field(default=0.0, ge=0, le=180)
     shear: float = Field(default=0.0, ge=0, le=45)
@@ -172,7 +177,11 @@ class Views(Table):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        changes = {name for name, value in self if name != "number" and value != type(self).model_fields[name].default}
+        changes = {
+            name
+            for name, value in self
+            if name not in ("number", "average") and value != type(self).model_fields[name].default
+        }
         if not changes:
             raise wrong(received=None, expected="a change beside number, such as horizontal_flip = true")
         if changes == {"horizontal_flip"} and self.number > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from fashion_tuning.errors import ParityError
 from fashion_tuning.evaluate import best_heads
@@ -14,7 +14,7 @@ from fashion_tuning.model.features import FeatureKey, FeatureRef, compute_featur
 from fashion_tuning.model.shipped import ModelCard
 from fashion_tuning.model.whole import Parity, ship
 from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.inputs import StudyInputs, card_views
+from fashion_tuning.study.inputs import StudyInputs, averages, trial_views
 from fashion_tuning.tracking import registry
 from fashion_tuning.tracking.records import TrialRecord
 from fashion_tuning.tracking.registry import Version
@@ -31,12 +31,18 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
       StoreError, DiskError: The store or a disk refuses.
     """
     inputs, refs, store = job.inputs, job.inputs.features.of(winner.values), run.store
-    card = ModelCard(refs["validation"].classes, **asdict(inputs.key.sizing), views=_views(inputs))
+    validation = replace(refs["validation"], views=())  # that hold of the photos is enough
+    card = ModelCard(
+        validation.classes,
+        **asdict(inputs.key.sizing),
+        views=tuple(view.name for view in trial_views(inputs.card, winner.values)),
+        average=averages(inputs.card),
+    )
     with scratch_folder() as folder, best_heads(store, winner) as heads:
         whole = folder / "model.keras"
-        exact = _exact_validation(inputs, refs["validation"].key.exact, worker)
-        if exact != refs["validation"]:
-            agreement = compare(heads, reduced=refs["validation"], exact=exact)
+        exact = _exact_validation(inputs, validation.key.exact, worker)
+        if exact != validation:
+            agreement = compare(heads, reduced=validation, exact=exact)
             run.log(
                 {"exact_agreement": agreement.same, "exact_difference": agreement.difference}, step=len(job.planned)
             )
@@ -49,7 +55,7 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
                 f"the whole model differs from prefix plus head: {parity}", expected=f"at most {PARITY:g}"
             )
         run.log({"parity": parity.largest_difference}, step=len(job.planned))
-        example = inputs.dataset.root / refs["validation"].photos[0][0]
+        example = inputs.dataset.root / validation.photos[0][0]
         registry.pack(whole, folder / "packed", class_names=card.class_names, example=example.read_bytes())
         version = registry.register(
             store,
@@ -60,10 +66,6 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
             description=f"{inputs.card.images.image_size} px, {all_values(winner.values)}",
         )
     return version, parity
-
-
-def _views(inputs: StudyInputs) -> tuple[str, ...]:
-    return tuple(view.name for view in card_views(inputs.card))
 
 
 def _exact_validation(inputs: StudyInputs, key: FeatureKey, worker: Worker) -> FeatureRef:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -48,3 +49,12 @@ def predict(path: Path, features: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         exponentials = np.exp(logits - logits.max(-1, keepdims=True))
         return (exponentials / exponentials.sum(-1, keepdims=True)).astype(np.float32)
+
+
+def predict_mean(path: Path, views: Sequence[np.ndarray]) -> np.ndarray:
+    """Probabilities of a checkpoint, (images, classes) float32, means over the features of several views.
+
+    Raises:
+      BrokenCheckpointError: As for `predict`.
+    """
+    return np.asarray(np.mean([predict(path, features) for features in views], axis=0, dtype=np.float32))

@@ -42,21 +42,23 @@ class Classifier:
 
     Args:
       path: A .keras file that model/whole.py wrote.
-      average_views: Average its probabilities over each photo and the views that it was trained with.
+      average_views: Average its probabilities over each photo and the views that it was trained with; None: where
+        the model's own figures are such averages.
 
     Raises:
       BrokenCheckpointError: The file is no such model.
       ValueError: It was trained with no views.
     """
 
-    def __init__(self, path: Path, *, average_views: bool = False) -> None:
+    def __init__(self, path: Path, *, average_views: bool | None = None) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         from fashion_tuning.model.shipped import load
 
         self._model, card = load(path)
         self.class_names = card.class_names
         self.sizing = card.sizing
-        self._views = [View.parse(name) for name in card.views] if average_views else []
+        averages = card.average if average_views is None else average_views
+        self._views = [View.parse(name) for name in card.views] if averages else []
         if average_views and not self._views:
             raise ValueError(f"{path} was trained without views")
 

@@ -30,6 +30,7 @@ class ModelCard:
       image_size: Pixels a side of its input.
       interpolation, aspect: How photos are resized to that, see `data.decode.Sizing`.
       views: Names of the views that it was trained with, see `data.views.View`; over them answers may be averaged.
+      average: Whether they are, unless somebody says otherwise: its figures are of such answers.
     """
 
     class_names: tuple[str, ...]
@@ -37,6 +38,7 @@ class ModelCard:
     interpolation: str
     aspect: str = "squash"
     views: tuple[str, ...] = ()
+    average: bool = False
 
     @property
     def sizing(self) -> Sizing:
@@ -71,8 +73,9 @@ def read_card(path: Path) -> ModelCard:
         with zipfile.ZipFile(path) as content:
             entries: dict[str, Any] = json.loads(content.read(METADATA))[OURS]
         names: Sequence[str] = entries["class_names"]
-        # Files of before there were aspects and views have none.
-        fields = {name: entries[name] for name in ("image_size", "interpolation", "aspect") if name in entries}
+        # Files of before there were aspects, views and averages have none.
+        known = ("image_size", "interpolation", "aspect", "average")
+        fields = {name: entries[name] for name in known if name in entries}
         card = ModelCard(tuple(names), **fields, views=tuple(entries.get("views", ())))
         _ = card.sizing, [View.parse(name) for name in card.views]  # refuses what is none
         return card

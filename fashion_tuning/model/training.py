@@ -69,10 +69,11 @@ def train_trial(
 
     Writes checkpoints seed_K/epoch_NN.keras below `scratch` whenever the mean curve or that
     seed's own curve of validation accuracy improves; they hold what trains alone (features in,
-    logits out) and load with Keras's safe_mode. With ema_momentum, validation and checkpoints
-    are of the averaged weights. Behind a cut, which is long, also resume/epoch_NN.npz, from which
-    another process goes on after that epoch: where one stands below `scratch` with the checkpoints
-    of its epochs, their results are yielded again, and the rest is as if nothing had stopped.
+    logits out) and load with Keras's safe_mode. Where `validation` has views, probabilities are
+    means over them. With ema_momentum, validation and checkpoints are of the averaged weights.
+    Behind a cut, which is long, also resume/epoch_NN.npz, from which another process goes on
+    after that epoch: where one stands below `scratch` with the checkpoints of its epochs, their
+    results are yielded again, and the rest is as if nothing had stopped.
 
     Args:
       weights: The backbone's, needed behind a cut alone.
@@ -87,7 +88,7 @@ def train_trial(
 
     forget_models()
     trainer = _make_trainer(settings, train, weights)
-    val_features = load_features(validation)
+    val_views = [load_features(one) for one in validation.every]
     num_images, val_labels = len(train.photos), validation.labels()
     num_views = int(settings.values.get("views", len(train.every)))
     seeds = range(1, settings.num_seeds + 1)
@@ -113,9 +114,9 @@ def train_trial(
         loss, accuracy = trainer.run_epoch(order, epoch)
         trained = time.perf_counter()
         with trainer.averaged():
-            logits = trainer.predict(val_features)
+            logits = np.stack([trainer.predict(features) for features in val_views])
             probabilities, val_loss = _score(logits, val_labels)
-            _require_finite(epoch, {"loss": loss, "largest logit": np.abs(logits).max((1, 2)), "val_loss": val_loss})
+            _require_finite(epoch, {"loss": loss, "largest logit": np.abs(logits).max((0, 2, 3)), "val_loss": val_loss})
             val_accuracy = (probabilities.argmax(-1) == val_labels).mean(-1)
             validated = time.perf_counter()
             improved = watch.look(epoch, val_accuracy)
@@ -216,11 +217,16 @@ def epoch_order(num_images: int, *, study_seed: int, num_seeds: int, epoch: int,
 
 
 def _score(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Class probabilities (float32) and each seed's mean cross-entropy in nats."""
+    """Class probabilities (float32), means over views, and each seed's mean cross-entropy of them in nats.
+
+    Args:
+      logits: (views, seeds, images, classes).
+    """
     # A diverged head overflows here; that is found by _require_finite and needs no warning.
     with np.errstate(all="ignore"):
         shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-        log_probabilities = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+        of_views = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+        log_probabilities = np.logaddexp.reduce(of_views, axis=0) - np.log(len(logits))
     picked = log_probabilities[:, np.arange(len(labels)), labels]
     return np.exp(log_probabilities).astype(np.float32), -picked.mean(-1)
 

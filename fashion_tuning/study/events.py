@@ -35,6 +35,7 @@ class Plan:
     resumed: bool
     changed: tuple[str, ...]
     num_views: int = 0
+    averages: bool = False
 
 
 @dataclass(frozen=True)

@@ -95,11 +95,13 @@ class Features:
     cache_dir: Path
 
     def of(self, values: Mapping[str, Value]) -> dict[str, FeatureRef]:
-        """What one trial trains and validates on, by split; of photos to train on the views that it draws from."""
+        """What one trial trains and validates on, by split.
+
+        Of photos to train on with the views that it draws from, and of those to validate on where it averages.
+        """
         refs = self._at(str(setting("cut", values)))
-        train = refs["train"]
-        num_views = int(values.get("views", len(train.every)))
-        return {**refs, "train": replace(train, views=train.views[: num_views - 1])}
+        num_views = len(trial_views(self.card, values))
+        return {split: replace(ref, views=ref.views[:num_views]) for split, ref in refs.items()}
 
     def of_trials(self, trials: Iterable[Mapping[str, Value]]) -> list[FeatureRef]:
         """All that these trials need, each once."""
@@ -121,12 +123,15 @@ class Features:
         return {}
 
     def _refs(self, key: FeatureKey) -> dict[str, FeatureRef]:
-        refs = {split: feature_ref(key, split, manifest=self.manifest, cache_dir=self.cache_dir) for split in SPLITS}
-        views = tuple(
-            feature_ref(replace(key, view=view.name), "train", manifest=self.manifest, cache_dir=self.cache_dir)
-            for view in card_views(self.card)
-        )
-        return {**refs, "train": replace(refs["train"], views=views)}
+        views = [replace(key, view=view.name) for view in card_views(self.card)]
+        refs = {}
+        for split in SPLITS:
+            own, *others = (
+                feature_ref(one, split, manifest=self.manifest, cache_dir=self.cache_dir) for one in (key, *views)
+            )
+            viewed = split == "train" or averages(self.card)
+            refs[split] = replace(own, views=tuple(others)) if viewed else own
+        return refs
 
 
 def key_at(key: FeatureKey, cut: str) -> FeatureKey:
@@ -149,8 +154,19 @@ def card_views(card: Card) -> tuple[View, ...]:
     """The views that a card asks for, the photo itself not among them."""
     if card.views is None:
         return ()
-    settings = card.views.model_dump(exclude={"number"})
+    settings = card.views.model_dump(exclude={"number", "average"})
     return tuple(View(number, **settings) for number in range(1, 1 + card.views.number))
+
+
+def trial_views(card: Card, values: Mapping[str, Value]) -> tuple[View, ...]:
+    """The views that a trial trains on, the photo itself not among them."""
+    views = card_views(card)
+    return views[: int(values.get("views", 1 + len(views))) - 1]
+
+
+def averages(card: Card) -> bool:
+    """Whether the answers of its trials are means over the views that they train on."""
+    return card.views is not None and card.views.average
 
 
 def experiment_name(card: Card, *, drawn: bool) -> str:
@@ -180,4 +196,5 @@ def shown_parameters(card: Card, record: TrialRecord) -> dict[str, Value]:
         "seeds": card.training.seeds,
         "image_size": card.images.image_size,
         "trainable_parameters": record.trainable_parameters,
+        **({"validation_views": 1 + len(trial_views(card, record.values))} if averages(card) else {}),
     }

@@ -12,7 +12,7 @@ from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model.features import FeatureRef, verify_shards
 from fashion_tuning.study import estimate
 from fashion_tuning.study.events import Plan
-from fashion_tuning.study.inputs import SPLITS, Features, StudyInputs
+from fashion_tuning.study.inputs import SPLITS, Features, StudyInputs, averages
 from fashion_tuning.tracking.records import StudyRecord
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.wording import size
@@ -131,4 +131,5 @@ def make_plan(
         resumed=resumed,
         changed=changed,
         num_views=card.views.number if card.views else 0,
+        averages=averages(card),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fashion_tuning.hyperparameters import Value
-from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict
+from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict_mean
 from fashion_tuning.model.features import FeatureRef, verify_shards
 from fashion_tuning.model.trainable import count_parameters
 from fashion_tuning.study import selection
@@ -50,7 +50,8 @@ class TrialCheck:
         self._train, validation = refs["train"], refs["validation"]
         self._record = record
         self._labels = validation.labels()
-        self._features = validation.array.load() if all(verify_shards(validation)) else None
+        there = all(all(verify_shards(one)) for one in validation.every)
+        self._views = [one.array.load() for one in validation.every] if there else None
         self._seeds = range(1, recorded.card.training.seeds + 1)
         self._epochs = int(record.metrics.get("epochs_run", 0))
         self._curves: dict[str, list[float]] = {}
@@ -59,7 +60,7 @@ class TrialCheck:
 
     @property
     def scores(self) -> bool:
-        return self._features is not None
+        return self._views is not None
 
     def differences(self) -> Iterator[str]:
         """What does not agree, one line each."""
@@ -168,9 +169,9 @@ class TrialCheck:
             with zipfile.ZipFile(path) as content:
                 if damaged := content.testzip():
                     return f"is damaged: {damaged} fails its checksum"
-            if self._features is None:
+            if self._views is None:
                 return ""
-            probabilities = predict(path, self._features)
+            probabilities = predict_mean(path, self._views)
         except BrokenCheckpointError as error:
             return f"is damaged: {error}"
         except Exception as error:  # zipfile and zlib each meet damage in their own way
