@@ -63,6 +63,7 @@ def make_wide_text(num_trials: int = 12) -> str:
 WIDE = """
 [views]
 number = 1
+average = true
 horizontal_flip = true
 [space.views]
 type = "choice"

@@ -524,11 +524,12 @@ VIEWS = {"number": 3, "horizontal_flip": True, "rotation": 10.0}
     ("views", "message"),
     [
         ({"number": 3}, "a change beside number"),
+        ({"number": 1, "average": True}, "a change beside number"),
         ({"number": 2, "horizontal_flip": True}, "1: there is one mirror image"),
         ({"number": 0, "rotation": 10.0}, "greater than or equal to 1"),
         ({"number": 1, "rotation": 181.0}, "less than or equal to 180"),
         ({"number": 1, "crop": 0.0}, "greater than or equal to 0.1"),
-        ({"number": 1, "blur": 1.0}, "one of the keys number, horizontal_flip"),
+        ({"number": 1, "blur": 1.0}, "one of the keys number, average, horizontal_flip"),
     ],
 )
 def test_views_that_are_none(views: dict[str, Any], message: str) -> None:
@@ -539,6 +540,8 @@ def test_views_that_are_none(views: dict[str, Any], message: str) -> None:
 def test_views_decide_the_study_and_trials_draw_from_as_many_as_there_are() -> None:
     card = {**main_values(), "views": VIEWS}
     assert digest(card) not in {digest(main_values()), digest({**card, "views": {**VIEWS, "number": 2}})}
+    assert digest(card) == digest({**card, "views": {**VIEWS, "average": False}})
+    assert digest(card) != digest({**card, "views": {**VIEWS, "average": True}})
     card["space"]["views"] = {"type": "choice", "values": (1, 4)}
     read = Card.model_validate(card)
     assert read.values_of(read.configurations[0])["views"] == 4
@@ -551,7 +554,7 @@ def test_views_decide_the_study_and_trials_draw_from_as_many_as_there_are() -> N
 
 
 def test_every_setting_of_a_view_may_stand_in_a_card() -> None:
-    assert set(Views.model_fields) == {field.name for field in fields(View)}
+    assert set(Views.model_fields) == {"average", *(field.name for field in fields(View))}
     for field in fields(View):
         if field.name != "number":
             assert Views.model_fields[field.name].default == field.default

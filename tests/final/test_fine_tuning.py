@@ -23,6 +23,7 @@ seed = 3
 image_size = 71
 [views]
 number = 1
+average = true
 horizontal_flip = true
 [training]
 epochs = 9
@@ -69,7 +70,10 @@ def test_a_fixed_card_with_a_cut_needs_no_study_and_goes_on_where_it_was_killed(
     assert "cut" not in baseline.params
     assert baseline.params["views"] == "1"
     assert baseline.params["epochs"] == "4"
+    assert candidate.params["validation_views"] == "2"
+    assert baseline.params["validation_views"] == "1"
     evaluation = by_stage["evaluation"].data
+    assert evaluation.params["views"] == "2"
     assert 0 <= evaluation.metrics["mcnemar_p"] <= 1
     final = by_stage["final"].data
     assert final.metrics["parity"] <= 1e-4

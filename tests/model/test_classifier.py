@@ -150,6 +150,18 @@ def test_answers_may_be_averaged_over_views(path: Path, tmp_path: Path, weights:
     assert not np.allclose(answer.probabilities, alone.probabilities, atol=1e-5)
 
 
+def test_a_model_whose_figures_are_averages_answers_with_averages(
+    path: Path, tmp_path: Path, weights: Weights
+) -> None:
+    card = replace(CARD, views=(View(1, horizontal_flip=True).name,), average=True)
+    save(compose(weights, path.parent / "head.keras", card), card, tmp_path / "model.keras")
+    (unasked,), (averaged,), (alone,) = (
+        Classifier(tmp_path / "model.keras", average_views=asked).answers([photo()]) for asked in (None, True, False)
+    )
+    np.testing.assert_array_equal(unasked.probabilities, averaged.probabilities)
+    assert not np.allclose(unasked.probabilities, alone.probabilities, atol=1e-5)
+
+
 def test_a_model_without_views_has_none_to_average_over(path: Path) -> None:
     with pytest.raises(ValueError, match="without views"):
         Classifier(path, average_views=True)

@@ -316,6 +316,24 @@ def test_training_draws_from_the_views(refs: Refs, results: list[EpochResult], t
     assert_same(two, train(with_views(refs, tmp_path / "first", count=1), tmp_path / "other"))
 
 
+def test_probabilities_are_means_over_the_views_of_validation(
+    refs: Refs, results: list[EpochResult], tmp_path: Path
+) -> None:
+    train_ref, validation = refs
+    mirrored = np.ascontiguousarray(load_features(validation)[:, ::-1])
+    view = write_features(tmp_path / "view", "validation", mirrored, validation.labels())
+    found = train((train_ref, replace(validation, views=(view,))), tmp_path / "averaged")
+    views = [load_features(validation), mirrored]
+    for ours, alone in zip(found, results, strict=True):
+        np.testing.assert_array_equal(ours.loss, alone.loss)  # training sees none of it
+        picked = ours.probabilities[:, np.arange(len(validation.photos)), validation.labels()]
+        np.testing.assert_allclose(-np.log(picked).mean(-1), ours.val_loss, rtol=1e-4)
+        for seed, path in ours.checkpoints.items():
+            mean = np.mean([predict(path, features) for features in views], axis=0)
+            np.testing.assert_allclose(ours.probabilities[seed - 1], mean, rtol=0, atol=1e-6)
+            assert np.abs(mean - predict(path, views[0])).max() > 1e-3
+
+
 def test_views_are_trained_with_the_labels_of_their_images(refs: Refs, tmp_path: Path) -> None:
     """Views that say the label outright are learnt; with the labels of other images they could not be."""
     train_ref, validation = refs

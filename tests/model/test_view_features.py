@@ -55,6 +55,21 @@ def test_photos_to_train_on_have_views_and_the_others_have_none(refs: tuple[Path
     assert found["train"].folder == found["validation"].folder
 
 
+@pytest.mark.parametrize("cut", ["avg_pool", "block14"])
+def test_a_trial_averages_over_the_views_that_it_trains_on_where_the_card_asks_for_that(
+    cut: str, weights: Weights, tmp_path: Path
+) -> None:
+    manifest = draw_photos(tmp_path, {"train": 3, "validation": 3})
+    key = make_key(manifest=manifest.digest, weights=weights.digest)
+    card = parse_card(CARD.replace("number = 2", "number = 2\naverage = true"), name="views")
+    features = Features(card, key, manifest, tmp_path)
+    for values, views in (({}, [0, 1, 2]), ({"views": 2}, [0, 1]), ({"views": 1}, [0])):
+        found = features.of({"cut": cut, **values})
+        for split in ("train", "validation"):
+            assert [View.parse(one.key.view).number for one in found[split].every] == views
+            assert {one.key.cut for one in found[split].every} == {cut}
+
+
 def test_features_of_a_view_are_those_of_its_pixels(refs: tuple[Path, dict[str, FeatureRef]], weights: Weights) -> None:
     root, found = refs
     prefix = build_prefix(weights, image_size=71)
