@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -105,16 +105,16 @@ class Card(Table):
                 raise wrong("configurations", place, "views", received=configuration.views, expected=expected)
 
     def _check_cuts(self) -> None:
-        """Each backbone has cuts of its own."""
-        legal = (NO_CUT, *BACKBONES[self.model.backbone].cuts)
-        expected = f"one of {', '.join(legal)}, since backbone = {self.model.backbone!r}"
-        allowed = self.space.get("cut") if self.space else None
-        for received in largest(allowed) if allowed else ():
-            if received not in legal:
-                raise wrong("space", "cut", received=received, expected=expected)
+        """Each backbone has cuts of its own; a search may join any of its cuts with any of its backbones."""
+        for backbone, cut in self._searched_prefixes():
+            if cut not in (legal := (NO_CUT, *BACKBONES[backbone].cuts)):
+                raise wrong("space", "cut", received=cut, expected=_one_of(legal, backbone))
         for place, configuration in enumerate(self.configurations):
-            if configuration.cut is not None and configuration.cut not in legal:
-                raise wrong("configurations", place, "cut", received=configuration.cut, expected=expected)
+            backbone = self.backbone_of(self.values_of(configuration))
+            if configuration.cut not in (None, *(legal := (NO_CUT, *BACKBONES[backbone].cuts))):
+                raise wrong(
+                    "configurations", place, "cut", received=configuration.cut, expected=_one_of(legal, backbone)
+                )
 
     def names(self, hyperparameter: str) -> bool:
         """Whether the space or a listed configuration names a hyperparameter."""
@@ -122,14 +122,32 @@ class Card(Table):
             return True
         return any(hyperparameter in one.named for one in self.configurations)
 
-    def cuts(self) -> tuple[str, ...]:
-        """Where its trials may cut the network, the deepest cut first; `NO_CUT` among them where some don't."""
-        allowed = self.space.get("cut") if self.space else None
-        found = {str(value) for value in largest(allowed)} if allowed else set()
-        found |= {str(self.values_of(one).get("cut", NO_CUT)) for one in self.configurations}
-        if self.space is not None and allowed is None:
-            found.add(NO_CUT)
-        return tuple(cut for cut in (NO_CUT, *BACKBONES[self.model.backbone].cuts) if cut in found)
+    def backbone_of(self, values: Mapping[str, Value]) -> str:
+        """The backbone of a trial."""
+        return str(values.get("backbone", self.model.backbone))
+
+    def prefixes(self) -> tuple[tuple[str, str], ...]:
+        """(backbone, cut) of all frozen parts that its trials may have, `NO_CUT` for a whole backbone.
+
+        That of [model] before others, and of each backbone the deepest cut first.
+        """
+        found = {*self._searched_prefixes()}
+        for values in map(self.values_of, self.configurations):
+            found.add((self.backbone_of(values), str(values.get("cut", NO_CUT))))
+        names = (self.model.backbone, *(name for name in BACKBONES if name != self.model.backbone))
+        every = ((name, cut) for name in names for cut in (NO_CUT, *BACKBONES[name].cuts))
+        return tuple(one for one in every if one in found)
+
+    def backbones(self) -> tuple[str, ...]:
+        """The backbones that its trials may have, each once; the first is that of the baseline."""
+        return tuple(dict.fromkeys(backbone for backbone, _ in self.prefixes()))
+
+    def _searched_prefixes(self) -> list[tuple[str, str]]:
+        if self.space is None:
+            return []
+        backbones = self.space.get("backbone") or Fixed(type="fixed", value=self.model.backbone)
+        cuts = self.space.get("cut") or Fixed(type="fixed", value=NO_CUT)
+        return [(str(backbone), str(cut)) for backbone in largest(backbones) for cut in largest(cuts)]
 
     def values_of(self, configuration: Configuration) -> dict[str, Value]:
         """All that a listed configuration is trained with: what it names, and what the space fixes or searches.
@@ -152,6 +170,8 @@ class Card(Table):
         """What a hyperparameter is where nobody says; None where somebody has to."""
         if name == "batch_size":
             return self.training.batch_size
+        if name == "backbone":
+            return self.model.backbone
         if name == "views":
             return 1 + self.views.number if self.views else None
         return HYPERPARAMETERS[name].default
@@ -185,7 +205,7 @@ class Card(Table):
     @property
     def final_size(self) -> int:
         """Pixels a side at which the final run trains."""
-        return self.final.image_size or BACKBONES[self.model.backbone].final_size
+        return self.final.image_size or max(BACKBONES[name].final_size for name in self.backbones())
 
     @property
     def is_fixed(self) -> bool:
@@ -214,6 +234,10 @@ class Card(Table):
             for name in [name for name in OPTIONAL if table.get(name) is None]:
                 table.pop(name, None)
         return settings
+
+
+def _one_of(cuts: Iterable[str], backbone: str) -> str:
+    return f"one of {', '.join(cuts)}, since backbone = {backbone!r}"
 
 
 class Study(Table):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +16,6 @@ from fashion_tuning.data.views import IDENTITY
 from fashion_tuning.errors import DataError, StoreError, UsageError
 from fashion_tuning.figures import Mistake, draw_confusion, draw_mistakes, draw_reliability
 from fashion_tuning.files import scratch_folder, write_text
-from fashion_tuning.hyperparameters import setting
 from fashion_tuning.measures import Figures, PairedTest, mcnemar, measure
 from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict, predict_mean
 from fashion_tuning.model.features import (
@@ -29,7 +28,7 @@ from fashion_tuning.model.features import (
 )
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.inputs import averages, key_at, trial_views
+from fashion_tuning.study.inputs import averages, trial_key, trial_views
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
 from fashion_tuning.tracking.evaluation_run import BY, FINAL_RUN, LOOK, MANIFEST, MODEL, SPLIT, look
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts
@@ -100,7 +99,7 @@ def evaluate(
     split: str,
     by: str,
     worker: Worker,
-    weights: Weights,
+    weights: Mapping[str, Weights],
     root: Path,
     cache_dir: Path,
     average_views: bool | None = None,
@@ -112,6 +111,7 @@ def evaluate(
 
     Args:
       by: The command that looks.
+      weights: Of the backbones of model and baseline, by name.
       root: Where the photos are.
       average_views: Average probabilities over the photos and the views that the model was trained with; None: where
         its trial did so on validation.
@@ -151,7 +151,7 @@ def evaluate(
     for place, one in enumerate(needed):
         if all(verify_shards(one)):
             continue  # no process is needed to find them
-        for progress in worker.run(compute_features, one, root=root, weights=weights):
+        for progress in worker.run(compute_features, one, root=root, weights=weights[one.key.backbone]):
             tell(place * progress.total + progress.done, len(needed) * progress.total)
     features, labels = [load_features(one) for one in refs], ref.labels()
     with look(store, experiment_id, name=name, tags=tags) as taken, scratch_folder() as folder:
@@ -205,7 +205,7 @@ def read_evaluation(store: Store, run_id: str, recorded: RecordedStudy) -> Evalu
 
 def _exact_key(recorded: RecordedStudy, trial: TrialRecord) -> FeatureKey:
     """The key of what a trial's heads take, by Keras in float32 whatever they were trained on."""
-    return key_at(recorded.key, str(setting("cut", trial.values))).exact
+    return trial_key(recorded.card, recorded.keys, trial.values).exact
 
 
 def _measure(probabilities: np.ndarray, labels: np.ndarray, recorded: RecordedStudy) -> Figures:

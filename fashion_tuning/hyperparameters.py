@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from fashion_tuning.backbones import CUTS, NO_CUT
+from fashion_tuning.backbones import BACKBONES, CUTS, NO_CUT
 
 Number = int | float
 Value = int | float | str
@@ -74,6 +74,7 @@ _ALL: Final = (
         *_number(lambda value: value >= 0, "a whole number of units, 0 for no dense layer"), short="dense",
     ),
     Hyperparameter("dropout", "dropout", float, *_RATE, short="drop"),
+    Hyperparameter("backbone", "backbone", str, *_word(*BACKBONES)),
     Hyperparameter("cut", "cut", str, *_word(*CUTS), NO_CUT),
     Hyperparameter(
         "suffix_factor", "learning rate factor of the suffix", float,

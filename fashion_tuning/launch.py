@@ -8,7 +8,7 @@ from fashion_tuning.config import Card, load_card
 from fashion_tuning.data.source import Dataset, open_dataset, open_drawn
 from fashion_tuning.errors import NoTrialError, PhotosUnreachableError, UsageError
 from fashion_tuning.launch_report import report_at_end
-from fashion_tuning.model.weights import get_weights
+from fashion_tuning.model.weights import get_all_weights
 from fashion_tuning.quiet import silent_stderr
 from fashion_tuning.show import Terminal
 from fashion_tuning.show_studies import StudyTerminal
@@ -57,7 +57,7 @@ def start_study(
             from fashion_tuning.study.leaderboard import leaderboard
             from fashion_tuning.study.tune import tune
             from fashion_tuning.tracking.store import PATIENCE, Store
-        weights = get_weights(card.model.backbone, cache_dir=cache_dir, progress=terminal.line)
+        weights = get_all_weights(card.backbones(), cache_dir=cache_dir, progress=terminal.line)
         terminal.banner(dataset)
         patience = PATIENCE if store_timeout is None else store_timeout
         store = Store(tracking_uri, patience=patience, tell=terminal.line)

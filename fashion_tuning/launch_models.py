@@ -12,7 +12,7 @@ from fashion_tuning.data.source import open_drawn
 from fashion_tuning.errors import UsageError
 from fashion_tuning.launch import find_photos
 from fashion_tuning.launch_report import report_at_end
-from fashion_tuning.model.weights import get_weights
+from fashion_tuning.model.weights import get_all_weights
 from fashion_tuning.quiet import silent_stderr
 from fashion_tuning.show_models import ModelTerminal
 from fashion_tuning.study.executors import Worker
@@ -72,7 +72,7 @@ def start_final(
             if drawn
             else find_photos(card, data_dir or environment_dir, cache_dir=cache_dir, terminal=terminal)
         )
-        weights = get_weights(card.model.backbone, cache_dir=cache_dir, progress=terminal.line)
+        weights = get_all_weights(card.backbones(), cache_dir=cache_dir, progress=terminal.line)
         terminal.banner(dataset)
         inputs = StudyInputs(card, text, dataset, weights, cache_dir)
         job = make_job(inputs, store, finished_study(store, inputs, study), top=top)
@@ -115,7 +115,7 @@ def start_evaluation(
         store = Store(tracking_uri, must_exist=True, tell=terminal.line)
         registered = find_registered(store, model)
         root = registered.photos(data_dir, environment_dir, cache_dir=cache_dir)
-        weights = get_weights(registered.recorded.key.backbone, cache_dir=cache_dir, progress=terminal.line)
+        weights = get_all_weights(registered.backbones, cache_dir=cache_dir, progress=terminal.line)
         with terminal.counting("features") as tell:
             evaluation = evaluate(
                 store,

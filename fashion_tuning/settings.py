@@ -22,6 +22,7 @@ class Configuration(Table):
     learning_rate: float
     dense_units: int
     dropout: float
+    backbone: str | None = None
     cut: str | None = None
     suffix_factor: float | None = None
     head_epochs: int | None = None
@@ -135,7 +136,8 @@ class Training(Table):
 class Final(Table):
     """How the final model is made from a finished study; nothing here changes the study itself.
 
-    Without an `image_size` it is the one that the backbone's weights were made for. `learning_rate_factors` times
+    Without an `image_size` it is the one that the backbone's weights were made for, the largest of them where there
+    are several backbones. `learning_rate_factors` times
     the chosen learning rate are tried as well. `choose` is "smallest" (of the trials that tie with the best the one
     with the fewest trainable parameters) or "best".
     """
@@ -192,6 +194,7 @@ class Views(Table):
 class Model(Table):
     """The frozen part of the network, what computes it, and how its output is kept.
 
+    `backbone` is that of trials for which neither the space nor a listed configuration names one.
     Anything but Keras in float32 is a reduced mode: faster where the processor has the instructions, and held to
     the exact one when the model is made, see final/reduced.py.
     """

@@ -104,6 +104,7 @@ class Space(Table):
     learning_rate: Range
     dense_units: Range
     dropout: Range
+    backbone: Range | None = None
     cut: Range | None = None
     suffix_factor: Range | None = None
     head_epochs: Range | None = None
@@ -126,6 +127,20 @@ class Space(Table):
     schedule: Range | None = None
     warmup_epochs: Range | None = None
     ema_momentum: Range | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_types(cls, tables: Any) -> Any:
+        """`values` alone means a choice of them, `value` alone a fixed one."""
+        if not isinstance(tables, dict):
+            return tables
+        types = {frozenset({"values"}): "choice", frozenset({"value"}): "fixed"}
+        return {
+            name: {"type": types[frozenset(table)], **table}
+            if isinstance(table, dict) and frozenset(table) in types
+            else table
+            for name, table in tables.items()
+        }
 
     @model_validator(mode="after")
     def _check(self) -> Self:

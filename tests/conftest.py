@@ -79,7 +79,7 @@ def inputs_of_text(small_dataset: Dataset, feature_cache: Path, weights: Weights
     from fashion_tuning.study.inputs import StudyInputs
 
     def make(text: str) -> StudyInputs:
-        return StudyInputs(parse_card(text, name="card"), text, small_dataset, weights, feature_cache)
+        return StudyInputs(parse_card(text, name="card"), text, small_dataset, {weights.name: weights}, feature_cache)
 
     return make
 
@@ -104,7 +104,7 @@ def inputs_of(small_dataset: Dataset, feature_cache: Path, weights: Weights):
     from fashion_tuning.study.inputs import StudyInputs
 
     def make(card: Card) -> StudyInputs:
-        return StudyInputs(card, "# the card's text\n", small_dataset, weights, feature_cache)
+        return StudyInputs(card, "# the card's text\n", small_dataset, {weights.name: weights}, feature_cache)
 
     return make
 

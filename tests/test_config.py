@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from fashion_tuning.backbones import NO_CUT
 from fashion_tuning.config import (
     Card,
     Choice,
@@ -117,7 +118,7 @@ WRONG = {
     "too small an image": ("image_size = 150", "image_size = 70", "images.image_size", "70", "71"),
     "unknown tuner": ('"bayesian"', '"magic"', "search.tuner", '"magic"', "'hyperband'"),
     "unknown kind of range": ('"choice"', '"chioce"', "space.dense_units.type", '"chioce"', "'choice'"),
-    "range of no kind": ('type = "choice"', "", "space.dense_units.type", "nothing", "'choice'"),
+    "range of no kind": ('type = "float"', "", "space.learning_rate.type", "nothing", "'choice'"),
     "range upside down": ("max_value = 0.8", "max_value = -0.8", "space.dropout.max_value", "-0.8", "more than"),
     "empty range": ("max_value = 0.8", "max_value = 0.0", "space.dropout.max_value", "0.0", "more than"),
     "endless range": ("max_value = 0.8", "max_value = inf", "space.dropout.max_value", "Infinity", "finite"),
@@ -439,6 +440,7 @@ def test_the_tables_above_name_every_setting_that_a_card_has() -> None:
 
 # One legal value of each, with what makes it active.
 OTHERS: dict[str, dict[str, Value]] = {
+    "backbone": {"backbone": "densenet121"},
     "cut": {"cut": "block14"},
     "suffix_factor": {"cut": "block14", "suffix_factor": 0.1},
     "head_epochs": {"cut": "block13", "head_epochs": 1},
@@ -634,3 +636,44 @@ def test_the_final_card_differs_in_size_epochs_and_patience_alone() -> None:
     assert same == card
     assert final.training.seeds == card.training.seeds
     assert not card.is_fixed
+
+
+def test_backbones_may_be_searched_and_each_trial_has_a_cut_of_its_own() -> None:
+    card = main_values()
+    card["space"]["backbone"] = {"values": ["efficientnetv2_b0", "xception"]}
+    read = Card.model_validate(card)
+    assert read.backbones() == ("xception", "efficientnetv2_b0")  # that of [model] first
+    assert read.prefixes() == (("xception", NO_CUT), ("efficientnetv2_b0", NO_CUT))
+    assert {read.backbone_of(read.values_of(one)) for one in read.configurations} == {"xception"}
+    card["space"]["cut"] = {"values": [NO_CUT, "block6"]}
+    assert Card.model_validate(card).prefixes() == tuple(
+        (backbone, cut) for backbone in ("xception", "efficientnetv2_b0") for cut in (NO_CUT, "block6")
+    )
+    card["space"]["cut"] = {"values": [NO_CUT, "block14"]}
+    with pytest.raises(ValidationError, match=r"one of avg_pool, top, block6.*since backbone = 'efficientnetv2_b0'"):
+        Card.model_validate(card)
+    card["space"]["backbone"] = {"value": "resnet51"}
+    with pytest.raises(ValidationError, match="one of xception, efficientnetv2_b0"):
+        Card.model_validate(card)
+
+
+def test_listed_configurations_name_backbones_of_their_own() -> None:
+    usual = {"learning_rate": 1e-3, "dense_units": 0, "dropout": 0.0}
+    card = listed({})
+    card["configurations"] = ({**usual, "backbone": "densenet121", "cut": "conv5"}, usual)
+    read = Card.model_validate(card)
+    assert read.prefixes() == (("xception", NO_CUT), ("densenet121", "conv5"))
+    card["configurations"] = [{**usual, "backbone": "densenet121", "cut": "block14"}]
+    with pytest.raises(ValidationError, match="since backbone = 'densenet121'"):
+        Card.model_validate(card)
+    for names, size in ((["densenet121"], 224), (["densenet121", "efficientnetv2_b2", "mobilenetv3_small"], 260)):
+        card["configurations"] = [{**usual, "backbone": name} for name in names]
+        assert Card.model_validate({**card, "final": {}}).final_size == size
+
+
+def test_a_range_of_values_alone_is_a_choice_of_them() -> None:
+    card, short = main_values(), main_values()
+    card["space"]["label_smoothing"] = {"type": "choice", "values": [0.0, 0.1]}
+    short["space"]["label_smoothing"] = {"values": [0.0, 0.1]}
+    card["space"]["optimizer"], short["space"]["optimizer"] = {"type": "fixed", "value": "sgd"}, {"value": "sgd"}
+    assert digest(card) == digest(short)

@@ -42,6 +42,8 @@ class Job:
     def baseline(self) -> dict[str, Value]:
         """The course's configuration on the photos themselves and their averages, whatever the card trains with."""
         values: dict[str, Value] = dict(COURSE)
+        if self.card.names("backbone"):
+            values["backbone"] = self.card.backbones()[0]
         if self.card.views is not None:
             values["views"] = 1
         if self.card.names("pooling"):

@@ -20,6 +20,7 @@ def model_card(outcome: Outcome, inputs: StudyInputs) -> str:
     counts = dataset.manifest.counts()
     num = {split: sum(labels.values()) for split, labels in counts.items()}
     metrics = winner.metrics
+    weights = inputs.weights[inputs.card.backbone_of(winner.values)]
     cut = setting("cut", winner.values)
     frozen = "frozen" if cut == NO_CUT else f"frozen before {cut}"
     lines = [
@@ -32,7 +33,7 @@ def model_card(outcome: Outcome, inputs: StudyInputs) -> str:
         f" ({images.interpolation})",
         "",
         "### Training",
-        f"- {BACKBONES[inputs.weights.name].application} with ImageNet weights `{inputs.weights.digest}`, {frozen};"
+        f"- {BACKBONES[weights.name].application} with ImageNet weights `{weights.digest}`, {frozen};"
         f" a head with {all_values(winner.values)}",
         f"- seed 1 of {winner.parameters['seeds']}, epoch {metrics['best_epoch']:.0f}, where the mean validation"
         " accuracy over the seeds was highest: fixed beforehand, not the luckiest seed",

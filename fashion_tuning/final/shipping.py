@@ -14,7 +14,7 @@ from fashion_tuning.model.features import FeatureKey, FeatureRef, compute_featur
 from fashion_tuning.model.shipped import ModelCard
 from fashion_tuning.model.whole import Parity, ship
 from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.inputs import StudyInputs, averages, trial_views
+from fashion_tuning.study.inputs import StudyInputs, averages, sizing, trial_views
 from fashion_tuning.tracking import registry
 from fashion_tuning.tracking.records import TrialRecord
 from fashion_tuning.tracking.registry import Version
@@ -31,10 +31,11 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
       StoreError, DiskError: The store or a disk refuses.
     """
     inputs, refs, store = job.inputs, job.inputs.features.of(winner.values), run.store
+    weights = inputs.weights[inputs.card.backbone_of(winner.values)]
     validation = replace(refs["validation"], views=())  # that hold of the photos is enough
     card = ModelCard(
         validation.classes,
-        **asdict(inputs.key.sizing),
+        **asdict(sizing(inputs.card)),
         views=tuple(view.name for view in trial_views(inputs.card, winner.values)),
         average=averages(inputs.card),
     )
@@ -46,9 +47,9 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
             run.log(
                 {"exact_agreement": agreement.same, "exact_difference": agreement.difference}, step=len(job.planned)
             )
-            require_agreement(agreement, mode=inputs.key.mode)
+            require_agreement(agreement, mode=validation.key.mode)
         parity: Parity | None = None
-        for step in worker.run(ship, inputs.weights, heads[0], card, whole, validation=exact, root=inputs.dataset.root):
+        for step in worker.run(ship, weights, heads[0], card, whole, validation=exact, root=inputs.dataset.root):
             parity = step if isinstance(step, Parity) else None
         if parity is None or not parity.largest_difference <= PARITY:
             raise ParityError(
@@ -71,7 +72,7 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
 def _exact_validation(inputs: StudyInputs, key: FeatureKey, worker: Worker) -> FeatureRef:
     """The validation photos' exact features, computed where the card's mode is a reduced one."""
     ref = feature_ref(key, "validation", manifest=inputs.dataset.manifest, cache_dir=inputs.cache_dir)
-    for _ in worker.run(compute_features, ref, root=inputs.dataset.root, weights=inputs.weights):
+    for _ in worker.run(compute_features, ref, root=inputs.dataset.root, weights=inputs.weights[key.backbone]):
         pass
     return ref
 

@@ -124,14 +124,14 @@ class FeatureRef:
 
 
 def feature_key(card: Card, *, manifest: Manifest, weights: Weights) -> FeatureKey:
-    """The key of the features that a card needs."""
+    """The key of the pooled features that a card needs of the backbone with these weights."""
     return FeatureKey(
         manifest=manifest.digest,
         image_size=card.images.image_size,
         interpolation=card.images.interpolation,
         aspect=card.images.aspect,
-        preprocessing=BACKBONES[card.model.backbone].preprocessing,
-        backbone=card.model.backbone,
+        preprocessing=BACKBONES[weights.name].preprocessing,
+        backbone=weights.name,
         weights=weights.digest,
         cut=AVERAGE_AND_MAXIMUM if card.names("pooling") else AVERAGE,
         engine=_keras() if card.model.engine == "keras" else card.model.engine,

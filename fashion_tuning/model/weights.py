@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -85,6 +85,13 @@ def get_weights(backbone: str = XCEPTION, *, cache_dir: Path, progress: Callable
             expected=f"a folder that can be written, with {NEEDED_BYTES / 1e6:.0f} MB of free space for a while",
             action="free space there, or name another folder with FASHION_TUNING_CACHE",
         ) from error
+
+
+def get_all_weights(
+    backbones: Iterable[str], *, cache_dir: Path, progress: Callable[[str], None] | None = None
+) -> dict[str, Weights]:
+    """Those of several backbones by name, see `get_weights`."""
+    return {name: get_weights(name, cache_dir=cache_dir, progress=progress) for name in backbones}
 
 
 def array_digest(model: Any) -> str:

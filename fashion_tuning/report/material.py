@@ -152,7 +152,7 @@ def read_material(store: Store, study: StudyRecord) -> Material:
     provenance = {
         "data": recorded.record.photos,
         "manifest": recorded.manifest.digest,
-        "weights": recorded.key.weights,
+        "weights": ", ".join(key.weights for key in recorded.keys.values()),
         "commit": tags.get("fashion.commit", ""),
         **json.loads(tags.get(MACHINE, "{}")),
         **json.loads(tags.get(VERSIONS, "{}")),

@@ -254,7 +254,7 @@ def _provenance(material: Material) -> Section:
         ("training", f"{card.training.seeds} seeds, at most {card.training.epochs} epochs, batches of"
                      f" {card.training.batch_size}"),
         ("images", f"{card.images.image_size} px, {card.images.interpolation}, {card.images.aspect}"),
-        ("frozen features", f"{card.model.backbone}, by {card.model.engine} in {card.model.precision}"),
+        ("frozen features", f"{', '.join(card.backbones())}, by {card.model.engine} in {card.model.precision}"),
     ]  # fmt: skip
     rows += [(name, value) for name, value in material.provenance.items() if value]
     for name, label in (("seconds_features", "features took"), ("seconds_trials", "trials took")):

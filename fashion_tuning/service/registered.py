@@ -15,6 +15,7 @@ from fashion_tuning.evaluate import Subject
 from fashion_tuning.model.checkpoint import BrokenCheckpointError
 from fashion_tuning.model.extraction import pixel_batches
 from fashion_tuning.study.final_queue import BASELINE
+from fashion_tuning.study.inputs import sizing
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
 from fashion_tuning.tracking import registry
 from fashion_tuning.tracking.records import latest_attempts, read_attempts, read_study
@@ -31,6 +32,12 @@ class Registered:
     version: Version
     subject: Subject
     recorded: RecordedStudy
+
+    @property
+    def backbones(self) -> set[str]:
+        """Those of its trial and of the baseline beside it."""
+        trials = (one for one in (self.subject.winner, self.subject.baseline) if one is not None)
+        return {self.recorded.card.backbone_of(one.values) for one in trials}
 
     def photos(self, data_dir: Path | None, environment_dir: Path | None, *, cache_dir: Path) -> Path:
         """Where the photos are: named, or where they lay then; drawn garments are drawn again where they are gone.
@@ -53,7 +60,7 @@ class Registered:
           DataError: A photo is missing or not the one on record.
         """
         photos = [(root / one.path, one.sha256) for one in self.recorded.manifest.select("validation")[:count]]
-        return np.concatenate(list(pixel_batches(photos, self.recorded.key.sizing)))
+        return np.concatenate(list(pixel_batches(photos, sizing(self.recorded.card))))
 
 
 @contextmanager

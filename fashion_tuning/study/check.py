@@ -167,8 +167,8 @@ def _order(recorded: RecordedStudy, attempts: list[TrialRecord]) -> Iterator[str
         if record.counts and (record.tell or 0) <= record.ask:
             yield f"trial {record.trial} was told (place {record.tell}) before it was asked (place {record.ask})"
     card = recorded.card
-    if recorded.manifest.digest != recorded.key.manifest:
-        yield f"manifest.csv has digest {recorded.manifest.digest}, the study was run on {recorded.key.manifest}"
+    if recorded.manifest.digest != (expected := next(iter(recorded.keys.values())).manifest):
+        yield f"manifest.csv has digest {recorded.manifest.digest}, the study was run on {expected}"
     settings = json.loads(json.dumps(card.outcome()))
     if settings != {name: part for name, part in recorded.record.parts.items() if name != "inputs"}:
         yield "card.toml is not the card in fashion.parts"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Coordinator:
       run: The study's run in the store.
       agenda: Which trials are there and which come next.
       workers: Where trials run, one at a time each.
-      features: Where the trials' features lie; weights: the backbone's.
+      features: Where the trials' features lie; weights: Of each backbone, by name.
       report: Told of every event.
     """
 
@@ -50,7 +50,7 @@ class Coordinator:
         agenda: TrialQueue,
         workers: list[Worker],
         features: Features,
-        weights: Weights,
+        weights: Mapping[str, Weights],
         report: Report,
     ) -> None:
         self._card = card
@@ -109,7 +109,8 @@ class Coordinator:
         earlier = self._earlier_states(record) if record.attempt > 1 and is_long(refs["train"]) else []
         resumed_from = self._fetch_state(earlier, folder)
         settings = trial_settings(self._card, record)
-        worker.submit(train_trial, settings, refs["train"], refs["validation"], folder, self._weights)
+        weights = self._weights[refs["train"].key.backbone]
+        worker.submit(train_trial, settings, refs["train"], refs["validation"], folder, weights)
         run = TrialRun.begin(
             self._run, record, params=shown_parameters(self._card, record), earlier=earlier, resumed_from=resumed_from
         )

@@ -9,23 +9,25 @@ import math
 import os
 from collections.abc import Mapping
 
+from fashion_tuning.backbones import BACKBONES
 from fashion_tuning.config import Card, Choice, Fixed, Search, Space
 from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model.features import FeatureRef
 from fashion_tuning.model.trainable import count_parameters, is_long, multiplications
 from fashion_tuning.space import AnyRange
 
-_IMAGES_PER_CORE_SECOND = 13.0  # through Xception at 150 px, float32
+_MULTIPLICATIONS_PER_CORE_SECOND_FROZEN = 2.4e10  # 13 images a second through Xception at 150 px, float32
 _SECONDS_PER_STEP = 5e-4
 _SECONDS_PER_STEP_AND_PARAMETER = 2.5e-9
 _SECONDS_PER_TRIAL = 2.0
 _MULTIPLICATIONS_PER_CORE_SECOND = 3e10  # of a suffix, in training
 
 
-def feature_seconds(num_images: int, *, image_size: int) -> float:
-    """Time to push images through the frozen prefix."""
-    rate = _IMAGES_PER_CORE_SECOND * (os.cpu_count() or 1) * (150 / image_size) ** 2
-    return num_images / rate
+def feature_seconds(num_images: int, *, backbone: str, image_size: int) -> float:
+    """Time to push images through a frozen backbone."""
+    known = BACKBONES[backbone]
+    each = known.multiplications(list(known.cuts)[-1], image_size)
+    return num_images * each / (_MULTIPLICATIONS_PER_CORE_SECOND_FROZEN * (os.cpu_count() or 1))
 
 
 def trial_seconds(card: Card, values: Mapping[str, Value], train: FeatureRef, *, epochs: int) -> float:
@@ -48,7 +50,9 @@ def checkpoint_bytes(card: Card, values: Mapping[str, Value], train: FeatureRef,
 def points(space: Space) -> list[dict[str, Value]]:
     """Points from all over a space, of those hyperparameters that a trial's cost hangs on."""
     names = [
-        name for name in ("cut", "dense_units", "dense_layers", "dense_units_2", "dense_units_3") if space.get(name)
+        name
+        for name in ("backbone", "cut", "dense_units", "dense_layers", "dense_units_2", "dense_units_3")
+        if space.get(name)
     ]
     pooling: dict[str, Value] = {"pooling": "both"} if space.get("pooling") else {}
     axes = [_some(space.get(name)) for name in names]

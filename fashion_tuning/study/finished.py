@@ -39,15 +39,18 @@ def finished_study(store: Store, inputs: StudyInputs, study: StudyRecord | None)
             expected="a finished study",
             action="fashion-tuning tune with the same card finishes it; --max-trials N ends it sooner",
         )
-    key = read_recorded(store, study).key
-    if inputs.dataset.manifest.digest != key.manifest:
+    keys = read_recorded(store, study).keys
+    manifest = next(iter(keys.values())).manifest
+    if inputs.dataset.manifest.digest != manifest:
         raise DataError(
             f"the photos in {inputs.dataset.root} have manifest {inputs.dataset.manifest.digest}",
-            expected=f"those of the study, manifest {key.manifest}",
+            expected=f"those of the study, manifest {manifest}",
             action="name their folder with --data",
         )
-    if inputs.weights.digest != key.weights:
-        raise WeightsError(
-            f"the weights here have digest {inputs.weights.digest}", expected=f"the study's, {key.weights}"
-        )
+    for name, key in keys.items():
+        if inputs.weights[name].digest != key.weights:
+            raise WeightsError(
+                f"the weights of {name} here have digest {inputs.weights[name].digest}",
+                expected=f"the study's, {key.weights}",
+            )
     return study

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from fashion_tuning.backbones import BACKBONES, NO_CUT
 from fashion_tuning.config import Card, Study
+from fashion_tuning.data.decode import Sizing
 from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.data.views import View
@@ -22,6 +24,7 @@ from fashion_tuning.tracking.origin import DatasetInfo, Origin
 from fashion_tuning.tracking.records import TrialRecord
 
 SPLITS = ("train", "validation")  # never test: only evaluate reads that
+WEIGHTS_OF: Final = "weights_of_"  # a study's inputs have the digests of its second and further backbones under this
 
 
 @dataclass(frozen=True)
@@ -31,23 +34,30 @@ class StudyInputs:
     Args:
       card: The validated card; `card_text` is its file, kept with the study.
       dataset: Verified photos.
-      weights: The backbone's weights.
+      weights: Of each of its backbones, by name.
       cache_dir: Where features lie.
     """
 
     card: Card
     card_text: str
     dataset: Dataset
-    weights: Weights
+    weights: Mapping[str, Weights]
     cache_dir: Path
 
     @property
-    def key(self) -> FeatureKey:
-        return feature_key(self.card, manifest=self.dataset.manifest, weights=self.weights)
+    def keys(self) -> dict[str, FeatureKey]:
+        """Of the pooled features of each backbone, by name."""
+        manifest = self.dataset.manifest
+        return {
+            name: feature_key(self.card, manifest=manifest, weights=self.weights[name])
+            for name in self.card.backbones()
+        }
 
     @property
     def study(self) -> Study:
-        return Study(card=self.card, inputs={**self.key.parts(), "training_version": str(TRAINING_VERSION)})
+        first, *others = self.keys.values()
+        inputs = {**first.parts(), "training_version": str(TRAINING_VERSION)}
+        return Study(card=self.card, inputs=inputs | {f"{WEIGHTS_OF}{one.backbone}": one.weights for one in others})
 
     @property
     def experiment(self) -> str:
@@ -78,7 +88,7 @@ class StudyInputs:
 
     @property
     def features(self) -> Features:
-        return Features(self.card, self.key, self.dataset.manifest, self.cache_dir)
+        return Features(self.card, self.keys, self.dataset.manifest, self.cache_dir)
 
 
 @dataclass(frozen=True)
@@ -86,11 +96,11 @@ class Features:
     """Where the features of a card's trials lie in a cache, whether they are computed yet or not.
 
     Args:
-      key: Of the pooled features; behind a cut it differs in that alone.
+      keys: Of the pooled features of each backbone, by name; behind a cut they differ in that alone.
     """
 
     card: Card
-    key: FeatureKey
+    keys: Mapping[str, FeatureKey]
     manifest: Manifest
     cache_dir: Path
 
@@ -99,7 +109,7 @@ class Features:
 
         Of photos to train on with the views that it draws from, and of those to validate on where it averages.
         """
-        refs = self._at(str(setting("cut", values)))
+        refs = self._at(self.card.backbone_of(values), str(setting("cut", values)))
         num_views = len(trial_views(self.card, values))
         return {split: replace(ref, views=ref.views[:num_views]) for split, ref in refs.items()}
 
@@ -109,17 +119,19 @@ class Features:
 
     def of_card(self) -> list[FeatureRef]:
         """All that any trial of the card may need, each once."""
-        return _unique(ref for cut in self.card.cuts() for ref in self._at(cut).values())
+        return _unique(ref for prefix in self.card.prefixes() for ref in self._at(*prefix).values())
 
     def labels(self, split: str) -> np.ndarray:
         """(images,) int32 class indices."""
-        return self._at(NO_CUT)[split].labels()
+        return self._at(next(iter(self.keys)), NO_CUT)[split].labels()
 
-    def _at(self, cut: str) -> dict[str, FeatureRef]:
-        return self._by_cut.setdefault(cut, self._refs(key_at(self.key, cut)))
+    def _at(self, backbone: str, cut: str) -> dict[str, FeatureRef]:
+        if (backbone, cut) not in self._by_prefix:
+            self._by_prefix[backbone, cut] = self._refs(key_at(self.keys[backbone], cut))
+        return self._by_prefix[backbone, cut]
 
     @cached_property
-    def _by_cut(self) -> dict[str, dict[str, FeatureRef]]:
+    def _by_prefix(self) -> dict[tuple[str, str], dict[str, FeatureRef]]:
         return {}
 
     def _refs(self, key: FeatureKey) -> dict[str, FeatureRef]:
@@ -132,6 +144,11 @@ class Features:
             viewed = split == "train" or averages(self.card)
             refs[split] = replace(own, views=tuple(others)) if viewed else own
         return refs
+
+
+def trial_key(card: Card, keys: Mapping[str, FeatureKey], values: Mapping[str, Value]) -> FeatureKey:
+    """The key of a trial's features, given those of the pooled ones of each backbone."""
+    return key_at(keys[card.backbone_of(values)], str(setting("cut", values)))
 
 
 def key_at(key: FeatureKey, cut: str) -> FeatureKey:
@@ -167,6 +184,12 @@ def trial_views(card: Card, values: Mapping[str, Value]) -> tuple[View, ...]:
 def averages(card: Card) -> bool:
     """Whether the answers of its trials are means over the views that they train on."""
     return card.views is not None and card.views.average
+
+
+def sizing(card: Card) -> Sizing:
+    """How a card's photos become pixels."""
+    images = card.images
+    return Sizing(images.image_size, images.interpolation, images.aspect)
 
 
 def experiment_name(card: Card, *, drawn: bool) -> str:

@@ -57,11 +57,14 @@ def _cost(features: Features, refs: Sequence[FeatureRef], trials: Sequence[tuple
         ref: sum(len(ref.rows(shard)) for shard, good in enumerate(verify_shards(ref)) if not good) for ref in refs
     }
     # What stands at an earlier cut is not computed twice, see model/features.py.
-    photos: dict[tuple[str, str], int] = {}
+    photos: dict[tuple[str, str, str], int] = {}
     for ref, num_images in missing.items():
-        place = ref.split, ref.key.view
+        place = ref.key.backbone, ref.split, ref.key.view
         photos[place] = max(photos.get(place, 0), num_images)
-    seconds = estimate.feature_seconds(sum(photos.values()), image_size=card.images.image_size)
+    seconds = sum(
+        estimate.feature_seconds(num_images, backbone=backbone, image_size=card.images.image_size)
+        for (backbone, *_), num_images in photos.items()
+    )
     disk = 0
     for values, epochs in trials:
         train = features.of(values)["train"]

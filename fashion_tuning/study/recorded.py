@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fashion_tuning.backbones import BACKBONES
 from fashion_tuning.config import Card, parse_card
 from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.errors import FashionTuningError, StoreError
 from fashion_tuning.model.features import FeatureKey
-from fashion_tuning.study.inputs import Features
+from fashion_tuning.study.inputs import WEIGHTS_OF, Features
 from fashion_tuning.tracking.records import StudyRecord, artifacts, read_source
 from fashion_tuning.tracking.store import Store
 
@@ -24,7 +26,7 @@ class RecordedStudy:
       card: The card that is kept with it; of a final run as that trains, see `Card.at_final_size`.
       card_text: Its file.
       manifest: The photos.
-      key: What decides its features.
+      keys: What decides its features, of each backbone, by name.
       training_version: Of the code that trained it.
       source: Where the photos lay then; None where that is not recorded.
     """
@@ -33,12 +35,12 @@ class RecordedStudy:
     card: Card
     card_text: str
     manifest: Manifest
-    key: FeatureKey
+    keys: Mapping[str, FeatureKey]
     training_version: str
     source: Path | None
 
     def features(self, cache_dir: Path) -> Features:
-        return Features(self.card, self.key, self.manifest, cache_dir)
+        return Features(self.card, self.keys, self.manifest, cache_dir)
 
 
 def read_recorded(store: Store, record: StudyRecord) -> RecordedStudy:
@@ -60,10 +62,16 @@ def read_recorded(store: Store, record: StudyRecord) -> RecordedStudy:
     try:
         parts: dict[str, Any] = dict(inputs)  # type: ignore[call-overload]
         training_version = parts.pop("training_version")
+        others = {name: parts.pop(name) for name in list(parts) if name.startswith(WEIGHTS_OF)}
         parts |= {name: int(parts[name]) for name in ("image_size", "decode_version")}
-        key = FeatureKey(**parts)
+        first = FeatureKey(**parts)
+        keys = {first.backbone: first}
+        for name, digest in others.items():
+            backbone = name.removeprefix(WEIGHTS_OF)
+            known = BACKBONES[backbone]
+            keys[backbone] = replace(first, backbone=backbone, preprocessing=known.preprocessing, weights=digest)
     except (TypeError, ValueError, KeyError) as error:
         raise StoreError(f"study run {record.run_id} was written by another version: {error}") from error
     if record.kind == "final":
         card = card.at_final_size()
-    return RecordedStudy(record, card, card_text, manifest, key, training_version, Path(source) if source else None)
+    return RecordedStudy(record, card, card_text, manifest, keys, training_version, Path(source) if source else None)

@@ -11,7 +11,7 @@ import numpy as np
 from fashion_tuning.errors import StoreError, UsageError, WeightsError
 from fashion_tuning.files import scratch_folder
 from fashion_tuning.model.epochs import EpochResult
-from fashion_tuning.model.features import FeatureRef, compute_features, verify_shards
+from fashion_tuning.model.features import FeatureKey, FeatureRef, compute_features, verify_shards
 from fashion_tuning.model.trainable import is_long
 from fashion_tuning.model.training import TRAINING_VERSION, train_trial
 from fashion_tuning.model.weights import Weights, get_weights
@@ -101,7 +101,7 @@ def replay(
     _compute_features(recorded, refs, worker, cache_dir=cache_dir, data_dir=data_dir, tell=tell)
     with scratch_folder() as scratch:
         tell(f"trial {record.trial} of {recorded.record.experiment}: training it again")
-        weights = _weights(recorded, cache_dir, tell) if is_long(refs["train"]) else None
+        weights = _weights(refs["train"].key, cache_dir, tell) if is_long(refs["train"]) else None
         results, failure = _train(worker, recorded, record, refs, scratch, weights)
         comparisons = _compare(store, record, results, failure, labels=refs["validation"].labels())
         outcome = Replay(run_id, record.trial, comparisons, tolerance, tuple(_notes(store, recorded)))
@@ -155,19 +155,17 @@ def _compute_features(
             expected="the photos of its manifest",
             action="name their folder with --data",
         )
-    weights = _weights(recorded, cache_dir, tell)
+    weights = _weights(missing[0].key, cache_dir, tell)  # all are of one trial
     for ref in missing:
         tell(f"features of {len(ref.photos)} {ref.split} photos are computed")
         for _ in worker.run(compute_features, ref, root=root, weights=weights):
             pass
 
 
-def _weights(recorded: RecordedStudy, cache_dir: Path, tell: Callable[[str], None]) -> Weights:
-    weights = get_weights(recorded.key.backbone, cache_dir=cache_dir, progress=tell)
-    if weights.digest != recorded.key.weights:
-        raise WeightsError(
-            f"the weights here have digest {weights.digest}", expected=f"{recorded.key.weights}, as on record"
-        )
+def _weights(key: FeatureKey, cache_dir: Path, tell: Callable[[str], None]) -> Weights:
+    weights = get_weights(key.backbone, cache_dir=cache_dir, progress=tell)
+    if weights.digest != key.weights:
+        raise WeightsError(f"the weights here have digest {weights.digest}", expected=f"{key.weights}, as on record")
     return weights
 
 

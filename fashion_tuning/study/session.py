@@ -17,7 +17,7 @@ from fashion_tuning.model.extraction import pixel_batches
 from fashion_tuning.model.features import FeatureRef, compute_features
 from fashion_tuning.study.events import FeaturesProgress, Notice, Report
 from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.inputs import StudyInputs, card_views
+from fashion_tuning.study.inputs import StudyInputs, card_views, sizing
 from fashion_tuning.study.ownership import is_free
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord, find_left, find_studies, read_attempts
 from fashion_tuning.tracking.states import remove_states
@@ -91,7 +91,7 @@ def log_views(inputs: StudyInputs, run: StudyRun) -> None:
     manifest = inputs.dataset.manifest
     first = {photo.label: photo for photo in reversed(manifest.select("train"))}
     photos = [(inputs.dataset.path(first[label]), first[label].sha256) for label in manifest.classes if label in first]
-    pixels = [np.concatenate(list(pixel_batches(photos, inputs.key.sizing, view))) for view in (IDENTITY, *views)]
+    pixels = [np.concatenate(list(pixel_batches(photos, sizing(inputs.card), view))) for view in (IDENTITY, *views)]
     with scratch_folder() as folder:
         path = folder / VIEWS
         with disk_errors(path, instead=SCRATCH):
@@ -106,7 +106,9 @@ def computed_features(inputs: StudyInputs, refs: Sequence[FeatureRef], worker: W
     started = time.perf_counter()
     for ref in refs:
         last: int | None = None
-        for progress in worker.run(compute_features, ref, root=inputs.dataset.root, weights=inputs.weights):
+        for progress in worker.run(
+            compute_features, ref, root=inputs.dataset.root, weights=inputs.weights[ref.key.backbone]
+        ):
             if last is not None and not progress.waiting:
                 computed += progress.done - last
             last = progress.done

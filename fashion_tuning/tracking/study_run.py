@@ -15,6 +15,7 @@ from fashion_tuning.config import Card
 from fashion_tuning.errors import FashionTuningError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import scratch_folder, write_text
+from fashion_tuning.hyperparameters import HYPERPARAMETERS
 from fashion_tuning.tracking import lease, records, tag_names
 from fashion_tuning.tracking.heartbeat import Heartbeat
 from fashion_tuning.tracking.lease import Owner
@@ -203,7 +204,9 @@ class StudyRun:
             "batch_size": card.training.batch_size,
             "seed": card.seed,
         }
-        entries = [Param(name, str(value)) for name, value in params.items()]
+        # Where trials have values of their own, a final run shows its winner's under that name.
+        common = [name for name in params if name not in HYPERPARAMETERS or not card.names(name)]
+        entries = [Param(name, str(params[name])) for name in common]
         self.store.call(lambda client: client.log_inputs(self.run_id, [origin.dataset.as_input()]))
         self.store.call(lambda client: client.log_batch(self.run_id, params=entries))
         files = {

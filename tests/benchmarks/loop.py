@@ -75,7 +75,9 @@ def measure(dataset: Dataset, weights: Weights, scratch: Path) -> Loop:
     try:
         list(worker.run(_warm))
         store = Store(f"sqlite:///{scratch / 'loop' / 'mlflow.db'}")
-        inputs = StudyInputs(parse_card(CARD, name="bench"), CARD, small, weights, scratch / "loop-cache")
+        inputs = StudyInputs(
+            parse_card(CARD, name="bench"), CARD, small, {weights.name: weights}, scratch / "loop-cache"
+        )
         started = time.perf_counter()
         tune(inputs, store, workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
         ours = time.perf_counter() - started

@@ -26,7 +26,7 @@ ROUNDS = 3
 def measure(dataset: Dataset, weights: Weights, cache: Path, scratch: Path) -> list[tuple[str, str, str, str]]:
     """Median seconds of a start that finds all its trials recorded, with one trial and with two hundred."""
     path = Path("experiments/xception_150.toml")
-    inputs = StudyInputs(load_card(path), path.read_text(), dataset, weights, cache)
+    inputs = StudyInputs(load_card(path), path.read_text(), dataset, {weights.name: weights}, cache)
     uri = f"sqlite:///{scratch / 'resume' / 'mlflow.db'}"
     worker = Worker()
     try:

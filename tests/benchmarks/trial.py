@@ -63,7 +63,7 @@ def _run(
     card: Card, dataset: Dataset, weights: Weights, cache: Path, scratch: Path, worker: Worker
 ) -> list[tuple[int, dict[str, float]]]:
     store = Store(f"sqlite:///{scratch / 'trials' / 'mlflow.db'}")
-    inputs = StudyInputs(card, CARD, dataset, weights, cache)
+    inputs = StudyInputs(card, CARD, dataset, {weights.name: weights}, cache)
     study = tune(inputs, store, workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
     client = MlflowClient(store.uri)
     runs = client.search_runs(

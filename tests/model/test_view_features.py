@@ -39,7 +39,7 @@ def refs(tmp_path_factory: pytest.TempPathFactory, weights: Weights) -> tuple[Pa
     root, cache = tmp_path_factory.mktemp("photos"), tmp_path_factory.mktemp("cache")
     manifest = draw_photos(root, {"train": 6, "validation": 3})
     key = make_key(manifest=manifest.digest, weights=weights.digest)
-    found = Features(parse_card(CARD, name="views"), key, manifest, cache).of({})
+    found = Features(parse_card(CARD, name="views"), {key.backbone: key}, manifest, cache).of({})
     for ref in found.values():
         for one in ref.every:
             for _ in compute_features(one, root=root, weights=weights):
@@ -62,7 +62,7 @@ def test_a_trial_averages_over_the_views_that_it_trains_on_where_the_card_asks_f
     manifest = draw_photos(tmp_path, {"train": 3, "validation": 3})
     key = make_key(manifest=manifest.digest, weights=weights.digest)
     card = parse_card(CARD.replace("number = 2", "number = 2\naverage = true"), name="views")
-    features = Features(card, key, manifest, tmp_path)
+    features = Features(card, {key.backbone: key}, manifest, tmp_path)
     for values, views in (({}, [0, 1, 2]), ({"views": 2}, [0, 1]), ({"views": 1}, [0])):
         found = features.of({"cut": cut, **values})
         for split in ("train", "validation"):

@@ -27,6 +27,8 @@ def twin(
 ) -> list[dict]:
     """The outcome of the small Bayesian study, which nothing has disturbed."""
     uri = new_uri(tmp_path_factory.mktemp("twin"))
-    inputs = StudyInputs(parse_card(BAYESIAN, name="small"), BAYESIAN, small_dataset, weights, feature_cache)
+    inputs = StudyInputs(
+        parse_card(BAYESIAN, name="small"), BAYESIAN, small_dataset, {weights.name: weights}, feature_cache
+    )
     tune(inputs, Store(uri), workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
     return outcome(uri)

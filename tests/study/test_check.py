@@ -65,7 +65,7 @@ class Study:
 def finished(tmp_path_factory: pytest.TempPathFactory, new_uri, small_dataset, weights, feature_cache, worker) -> Study:
     folder = tmp_path_factory.mktemp("finished")
     store = Store(new_uri(folder))
-    inputs = StudyInputs(parse_card(TEXT, name="card"), TEXT, small_dataset, weights, feature_cache)
+    inputs = StudyInputs(parse_card(TEXT, name="card"), TEXT, small_dataset, {weights.name: weights}, feature_cache)
     record = tune(inputs, store, workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
     shutil.copytree(folder / "mlruns", folder / "kept")
     with closing(sqlite3.connect(folder / "mlflow.db")) as live, closing(sqlite3.connect(folder / "kept.db")) as kept:

@@ -24,7 +24,7 @@ def test_three_trials_on_the_photos(tmp_path: Path, weights: Weights, worker: Wo
     """The first configurations of the course come out near what it published."""
     cache = Path(os.environ.get("FASHION_TUNING_CACHE", tmp_path / "cache"))
     dataset = open_dataset(Path(os.environ["FASHION_TUNING_DATA"]), cache_dir=cache)
-    inputs = StudyInputs(load_card(CARD), CARD.read_text(), dataset, weights, cache)
+    inputs = StudyInputs(load_card(CARD), CARD.read_text(), dataset, {weights.name: weights}, cache)
     store = Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
     study = tune(inputs, store, workers=[worker], max_trials=3, fresh=False, report=lambda _: None)
     rows = {row.record.trial: row.record for row in leaderboard(store, study).rows}

@@ -36,7 +36,7 @@ Study = tuple[Store, StudyRecord, Path]
 def study(tmp_path_factory: pytest.TempPathFactory, new_uri, small_dataset, weights, feature_cache, worker) -> Study:
     """Two listed trials, one that diverges, and two that the tuner asked for."""
     store = Store(new_uri(tmp_path_factory.mktemp("store")))
-    inputs = StudyInputs(parse_card(TEXT, name="card"), TEXT, small_dataset, weights, feature_cache)
+    inputs = StudyInputs(parse_card(TEXT, name="card"), TEXT, small_dataset, {weights.name: weights}, feature_cache)
     record = tune(inputs, store, workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
     return store, record, feature_cache
 
