@@ -416,7 +416,7 @@ def train_by_keras(settings: TrialSettings, train_ref: FeatureRef, validation_re
         raw = model.get_weights()
         if averages:
             optimizer.finalize_variable_values(model.trainable_variables)
-        found.append(np.asarray(keras.ops.softmax(model(validation, training=False))))
+        found.append(keras.ops.convert_to_numpy(keras.ops.softmax(model(validation, training=False))))
         model.set_weights(raw)
     return found
 
