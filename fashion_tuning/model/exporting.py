@@ -48,14 +48,14 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 
 
 def require_exporter() -> None:
-    """Makes sure that Keras can write models in other formats here.
+    """Makes sure that Keras can write models in other formats here, which engine = "openvino" needs too.
 
     Raises:
       UsageError: It runs on a backend that can't.
     """
     if (backend := choose_backend()) != "tensorflow":
         raise UsageError(
-            f"another format with KERAS_BACKEND={backend}",
+            f"a model for another engine than Keras, with KERAS_BACKEND={backend}",
             expected="KERAS_BACKEND=tensorflow: Keras writes these formats there alone",
             action="run it with that setting where tensorflow is installed; a model of either backend loads there",
         )

@@ -28,6 +28,7 @@ from fashion_tuning.data.views import View
 from fashion_tuning.errors import DataError, DiskError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import disk_errors, write_text
+from fashion_tuning.model.exporting import require_exporter
 from fashion_tuning.model.shards import ShardedArray
 from fashion_tuning.model.weights import Weights
 
@@ -123,7 +124,13 @@ class FeatureRef:
 
 
 def feature_key(card: Card, *, manifest: Manifest, weights: Weights) -> FeatureKey:
-    """The key of the pooled features that a card needs of the backbone with these weights."""
+    """The key of the pooled features that a card needs of the backbone with these weights.
+
+    Raises:
+      UsageError: They are OpenVINO's, and Keras can't hand its network over on the backend it has here.
+    """
+    if card.model.engine == "openvino":
+        require_exporter()
     return FeatureKey(
         manifest=manifest.digest,
         image_size=card.images.image_size,
