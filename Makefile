@@ -7,10 +7,12 @@ ARGS ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
+TORCH_BIN := .venv-torch/bin
+TORCH_READY := .venv-torch/.ready
 RUN := $(BIN)/fashion-tuning
 
 .DEFAULT_GOAL := help
-.PHONY: help tune demo data leaderboard report ui final-train check replay cache test test-all browser lint bench lock
+.PHONY: help tune demo data leaderboard report ui final-train check replay cache test test-all test-torch browser lint bench lock
 
 help: ## Show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +54,13 @@ test: $(READY) ## The quick tests
 test-all: $(READY) browser ## All tests, the slow ones and those of the UI too
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
+# What a backend decides: features, training, checkpoints, and the commands as real processes. Between the backends each
+# one works in an environment of its own.
+test-torch: $(READY) $(TORCH_READY) ## The tests of Keras on PyTorch, in an environment without TensorFlow
+	KERAS_BACKEND=torch TENSORFLOW_PYTHON=$(CURDIR)/$(BIN)/python $(TORCH_BIN)/python -m pytest \
+		-m "not slow" tests/model tests/study/test_executors.py tests/study/test_replay.py tests/test_backend.py $(ARGS)
+	KERAS_BACKEND=torch TENSORFLOW_PYTHON=$(CURDIR)/$(BIN)/python $(TORCH_BIN)/python -m pytest tests/backends $(ARGS)
+
 browser:
 	@command -v chromium > /dev/null || command -v chromium-browser > /dev/null || \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
@@ -72,6 +81,22 @@ lock: $(READY) ## Renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --upgrade --no-emit-index-url --no-emit-find-links --strip-extras --extra dev --extra export \
 		--output-file requirements.lock pyproject.toml
+	$(BIN)/python -c "$$TORCH_REQUIREMENTS" | $(BIN)/pip-compile --quiet --no-emit-index-url --no-emit-find-links \
+		--strip-extras --no-header --no-annotate --constraint requirements.lock --output-file .venv/torch.lock -
+	(echo "$$TORCH_HEADER"; sed 's/+cpu$$//' .venv/torch.lock) > requirements-torch.lock
+	rm .venv/torch.lock
+
+# Another release of PyTorch is chosen here; "+cpu", the name of a build, is no part of it.
+define TORCH_REQUIREMENTS
+import tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+ours = project["dependencies"] + project["optional-dependencies"]["dev"]
+print("torch==2.13.0", *(one for one in ours if not one.startswith("tensorflow")), sep="\n")
+endef
+define TORCH_HEADER
+# Made by `make lock`: requirements.lock with PyTorch in place of TensorFlow, without the extra "export".
+endef
+export TORCH_REQUIREMENTS TORCH_HEADER
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -81,3 +106,10 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $(READY)
+
+$(TORCH_READY): pyproject.toml requirements-torch.lock
+	@echo "setting up .venv-torch (about 2 minutes the first time)"
+	$(PYTHON) -m venv .venv-torch
+	$(TORCH_BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.lock
+	$(TORCH_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(TORCH_READY)

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from fashion_tuning.backend import choose_backend
 from fashion_tuning.cli_cache import cache
 from fashion_tuning.cli_models import models
 from fashion_tuning.errors import UsageError
@@ -47,6 +48,7 @@ app.add_typer(models)
 def _options(debug: DebugOption = False) -> None:
     if debug:
         os.environ["FASHION_TUNING_DEBUG"] = "1"
+    choose_backend()
 
 
 @app.command()

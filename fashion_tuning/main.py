@@ -21,7 +21,6 @@ SECONDS_TO_END = 4.5  # after an interrupt, whatever is in hand
 
 def main() -> NoReturn:
     """Runs the command line and exits with the code that the contract names."""
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are no news to a person
     with _interruptible():
         code = _run()

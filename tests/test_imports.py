@@ -37,7 +37,7 @@ ROOMS: list[set[str]] = [
     {"space"},
     {"table", "hyperparameters"},
     {"backbones"},
-    {"files"},
+    {"files", "backend"},
     {"seeds", "wording", "quiet", "fail_points", "errors", "options"},
 ]
 
@@ -47,6 +47,7 @@ DOORS = {
     "sqlalchemy": "tracking/",
     "keras_tuner": "study/search/",
     "tensorflow": "model/engine/on_tensorflow.py",
+    "torch": "model/engine/on_torch.py",
     "keras": "model/",
     "sklearn": ("study/search/", "measures.py"),
     "matplotlib": ("figures.py", "notebook.py", "report/"),
@@ -150,7 +151,7 @@ def test_every_dependency_that_is_imported_is_declared() -> None:
     declared = {re.split(r"[<>=~!\[; ]", one)[0].lower() for one in project["dependencies"]}
     imported = {module.partition(".")[0] for path in FILES for module in imports(path)}
     distributions = packages_distributions()
-    optional = {"ai_edge_litert", "onnxruntime", "openvino"}  # in the extra "export"
+    optional = {"ai_edge_litert", "onnxruntime", "openvino", "torch"}  # in extras
     # pydantic pins its core
     for name in imported - set(sys.stdlib_module_names) - optional - {"fashion_tuning", "pydantic_core"}:
         assert {one.lower().replace("_", "-") for one in distributions[name]} & declared, name

@@ -35,12 +35,14 @@ def predict(path: Path, features: np.ndarray) -> np.ndarray:
 
     try:
         model = keras.saving.load_model(path, safe_mode=True, compile=False)
+        model.trainable = False  # or PyTorch would keep what it needs for a gradient
         at_once = len(features) if features.ndim == 2 else _MAPS_AT_ONCE
         logits = np.concatenate(
             [
-                np.asarray(model(features[start : start + at_once], training=False), np.float64)
+                keras.ops.convert_to_numpy(model(features[start : start + at_once], training=False))
                 for start in range(0, len(features), at_once)
-            ]
+            ],
+            dtype=np.float64,
         )
     except Exception as error:  # zipfile, h5py, json and Keras each meet damage in their own way
         words = str(error).strip().splitlines()

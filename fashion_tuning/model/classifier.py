@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fashion_tuning.backend import choose_backend
 from fashion_tuning.data.decode import UnreadableImageError, from_array, open_rgb, resize
 from fashion_tuning.data.views import View
 
@@ -47,11 +48,13 @@ class Classifier:
 
     Raises:
       BrokenCheckpointError: The file is no such model.
+      UsageError: Keras has no backend to run on.
       ValueError: It was trained with no views.
     """
 
     def __init__(self, path: Path, *, average_views: bool | None = None) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        choose_backend()  # where MLflow loads this, no command line has
         from fashion_tuning.model.shipped import load
 
         self._model, card = load(path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fashion_tuning.backend import choose_backend
 from fashion_tuning.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,8 +47,27 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 )
 
 
+def require_exporter() -> None:
+    """Makes sure that Keras can write models in other formats here, which engine = "openvino" needs too.
+
+    Raises:
+      UsageError: It runs on a backend that can't.
+    """
+    if (backend := choose_backend()) != "tensorflow":
+        raise UsageError(
+            f"a model for another engine than Keras, with KERAS_BACKEND={backend}",
+            expected="KERAS_BACKEND=tensorflow: Keras writes these formats there alone",
+            action="run it with that setting where tensorflow is installed; a model of either backend loads there",
+        )
+
+
 def export_model(model: keras.Model, format: str, target: Path) -> None:
-    """Writes a model, uint8 images in, at `target`, which must end as the format's files do."""
+    """Writes a model, uint8 images in, at `target`, which must end as the format's files do.
+
+    Raises:
+      UsageError: Keras runs on a backend that can't.
+    """
+    require_exporter()
     (given,) = model.inputs
     model(np.zeros((1, *given.shape[1:]), given.dtype))  # Keras's ONNX exporter takes none that was only loaded
     # It prints shapes and artefacts where results belong.

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +20,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from fashion_tuning.backbones import AVERAGE, AVERAGE_AND_MAXIMUM, BACKBONES, row_shape
+from fashion_tuning.backend import choose_backend
 from fashion_tuning.config import Card
 from fashion_tuning.data.decode import DECODE_VERSION, Sizing
 from fashion_tuning.data.manifest import Manifest
@@ -28,6 +28,7 @@ from fashion_tuning.data.views import View
 from fashion_tuning.errors import DataError, DiskError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import disk_errors, write_text
+from fashion_tuning.model.exporting import require_exporter
 from fashion_tuning.model.shards import ShardedArray
 from fashion_tuning.model.weights import Weights
 
@@ -78,9 +79,8 @@ class FeatureKey:
 
     @property
     def exact(self) -> FeatureKey:
-        """The same features by Keras in float32: of the model that ships, whatever its study was computed by."""
-        engine = self.engine if self.engine.startswith("keras-") else _keras()
-        return replace(self, engine=engine, precision="float32", storage="float32")
+        """The same features by Keras, on the backend it has here, in float32: of the model that ships."""
+        return replace(self, engine=keras_engine(), precision="float32", storage="float32")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,13 @@ class FeatureRef:
 
 
 def feature_key(card: Card, *, manifest: Manifest, weights: Weights) -> FeatureKey:
-    """The key of the pooled features that a card needs of the backbone with these weights."""
+    """The key of the pooled features that a card needs of the backbone with these weights.
+
+    Raises:
+      UsageError: They are OpenVINO's, and Keras can't hand its network over on the backend it has here.
+    """
+    if card.model.engine == "openvino":
+        require_exporter()
     return FeatureKey(
         manifest=manifest.digest,
         image_size=card.images.image_size,
@@ -134,14 +140,15 @@ def feature_key(card: Card, *, manifest: Manifest, weights: Weights) -> FeatureK
         backbone=weights.name,
         weights=weights.digest,
         cut=AVERAGE_AND_MAXIMUM if card.names("pooling") else AVERAGE,
-        engine=_keras() if card.model.engine == "keras" else card.model.engine,
+        engine=keras_engine() if card.model.engine == "keras" else card.model.engine,
         precision=card.model.precision,
         storage=card.model.storage,
     )
 
 
-def _keras() -> str:
-    return f"keras-{os.environ.get('KERAS_BACKEND', 'tensorflow')}"
+def keras_engine() -> str:
+    """What a key calls Keras on the backend that it has here."""
+    return f"keras-{choose_backend()}"
 
 
 def feature_ref(key: FeatureKey, split: str, *, manifest: Manifest, cache_dir: Path) -> FeatureRef:

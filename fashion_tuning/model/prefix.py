@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from fashion_tuning.backbones import AVERAGE
+from fashion_tuning.backend import choose_backend
+from fashion_tuning.errors import UsageError
 from fashion_tuning.files import scratch_folder
 from fashion_tuning.model.network import build_between, build_prefix
 from fashion_tuning.model.weights import Weights
@@ -23,11 +25,20 @@ def load_prefix(weights: Weights, *, image_size: int, engine: str, precision: st
       cut: Where the prefix ends, see backbones.py.
 
     Raises:
-      UsageError: OpenVINO is not installed, or can't compute in that precision on this processor.
+      UsageError: OpenVINO is not installed, or can't compute in that precision on this processor, or Keras runs on
+        another backend.
       WeightsError: The weights' file can't be loaded.
     """
     if engine == "openvino":
         return _openvino(weights, image_size=image_size, precision=precision, cut=cut)
+    backend = choose_backend()
+    if engine != f"keras-{backend}":
+        wanted = engine.removeprefix("keras-")
+        raise UsageError(
+            f"features by Keras on {wanted}, and it runs on {backend} here",
+            expected=f"KERAS_BACKEND={wanted}",
+            action=f"set it so; a study that is begun on {backend} has features of its own",
+        )
     prefix = build_prefix(weights, image_size=image_size, precision=precision, cut=cut)
     return lambda pixels: np.asarray(prefix.predict_on_batch(pixels), np.float32)
 

@@ -24,7 +24,7 @@ from fashion_tuning.seeds import derive_seed
 if TYPE_CHECKING:
     import keras
 
-    from fashion_tuning.model.engine.on_tensorflow import HeadTrainer
+    from fashion_tuning.model.engine.heads import Heads
     from fashion_tuning.model.engine.suffix import SuffixTrainer
 
 TRAINING_VERSION = 1  # counts up when the same card would train differently
@@ -174,7 +174,7 @@ class _Watch:
         return improved
 
 
-def _make_trainer(settings: TrialSettings, train: FeatureRef, weights: Weights | None) -> HeadTrainer | SuffixTrainer:
+def _make_trainer(settings: TrialSettings, train: FeatureRef, weights: Weights | None) -> Heads | SuffixTrainer:
     from fashion_tuning.model import engine
 
     values = settings.values

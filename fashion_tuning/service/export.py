@@ -14,7 +14,7 @@ import numpy as np
 
 from fashion_tuning.errors import ParityError, UsageError
 from fashion_tuning.files import disk_errors
-from fashion_tuning.model.exporting import FORMATS, export_model, load_runner
+from fashion_tuning.model.exporting import FORMATS, export_model, load_runner, require_exporter
 from fashion_tuning.model.shipped import load
 
 TOLERANCE: Final = 1e-4  # of probabilities, in float32
@@ -52,10 +52,11 @@ def require_libraries(format: str) -> None:
     """Makes sure that a format can be written and run here.
 
     Raises:
-      UsageError: No such format, or a library is missing.
+      UsageError: No such format, Keras's backend can't write it, or a library is missing.
     """
     if format not in FORMATS:
         raise UsageError(f"format {format!r}", expected=f"one of {', '.join(FORMATS)}")
+    require_exporter()
     if any(importlib.util.find_spec(name) is None for name in FORMATS[format].modules):
         libraries = FORMATS[format].distributions
         raise UsageError(

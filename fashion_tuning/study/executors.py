@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from fashion_tuning.backend import choose_backend
 from fashion_tuning.errors import FashionTuningError
 from fashion_tuning.quiet import silent_stderr
 
@@ -149,6 +150,7 @@ def _serve(connection: Connection) -> None:
     threading.Thread(target=_follow_parent, daemon=True, name="parent").start()
     # Logs of the libraries go where errors go, never between a command's results.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    choose_backend()
     with silent_stderr():
         from fashion_tuning.model import engine  # the slow import, while the coordinator still prepares
 
@@ -183,8 +185,11 @@ def _follow_parent() -> None:
 def _explain(error: Exception) -> Failed:
     if isinstance(error, FashionTuningError):
         return Failed(type(error).__name__, str(error), error=error)
-    known = {"DivergedError": "diverged", "MemoryError": "out_of_memory", "ResourceExhaustedError": "out_of_memory"}
-    kind = known.get(type(error).__name__, "exception")
+    kind = "diverged" if type(error).__name__ == "DivergedError" else "exception"
+    # TensorFlow has an error of its own for it, PyTorch one for a GPU and mere words for a processor.
+    wants_memory = type(error).__name__ in ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
+    if wants_memory or "DefaultCPUAllocator" in str(error):
+        kind = "out_of_memory"
     where = traceback.extract_tb(error.__traceback__)[-1]
     message = (
         str(error) if kind == "diverged" else f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fashion_tuning.backend import choose_backend
 from fashion_tuning.errors import StoreError, UsageError, WeightsError
 from fashion_tuning.files import scratch_folder
 from fashion_tuning.model.epochs import EpochResult
@@ -132,6 +133,14 @@ def _read(store: Store, run_id: str) -> tuple[TrialRecord, RecordedStudy]:
             f"run {run_id} was trained by version {recorded.training_version} of the training code",
             expected=f"version {TRAINING_VERSION}, which this program has",
             action="install the version that is named in its study's tags",
+        )
+    engine, backend = recorded.key.engine, choose_backend()
+    trained_on = engine.removeprefix("keras-") if engine.startswith("keras-") else "tensorflow"  # see `feature_key`
+    if trained_on != backend:
+        raise UsageError(
+            f"run {run_id} was trained by Keras on {trained_on}, and it runs on {backend} here",
+            expected="the same backend: another one draws other numbers from the same seeds",
+            action=f"set KERAS_BACKEND={trained_on}",
         )
     return record, recorded
 

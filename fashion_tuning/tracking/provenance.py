@@ -8,13 +8,15 @@ from pathlib import Path
 
 import psutil
 
-LIBRARIES = ("tensorflow", "keras", "keras-tuner", "mlflow", "numpy", "pillow", "scikit-learn", "scipy")
+from fashion_tuning.backend import choose_backend
+
+LIBRARIES = ("keras", "keras-tuner", "mlflow", "numpy", "pillow", "scikit-learn", "scipy")
 
 
 def versions() -> dict[str, str]:
-    """Versions of this package, Python and the libraries that compute."""
+    """Versions of this package, Python and the libraries that compute, of Keras's backends the one in use."""
     found = {"fashion-tuning": metadata.version("fashion-tuning"), "python": platform.python_version()}
-    return found | {name: metadata.version(name) for name in LIBRARIES}
+    return found | {name: metadata.version(name) for name in (choose_backend(), *LIBRARIES)}
 
 
 def environment_lock() -> str:

@@ -16,9 +16,9 @@ from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema
 
+from fashion_tuning.backend import choose_backend
 from fashion_tuning.errors import StoreError, UsageError
 from fashion_tuning.fail_points import passed
-from fashion_tuning.tracking.provenance import versions
 from fashion_tuning.tracking.records import artifacts
 from fashion_tuning.tracking.store import Store
 
@@ -26,7 +26,7 @@ MODEL = "fashion-classifier"
 CANDIDATE, CHAMPION = "candidate", "champion"
 FOLDER: Final = "model"
 _FILE: Final = "data/model.keras"
-_REQUIRED = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "pillow")
+_REQUIRED = ("keras", "mlflow", "numpy", "pandas", "pillow")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ def pack(model: Path, target: Path, *, class_names: Sequence[str], example: byte
       example: An encoded photo.
       target: A folder that does not exist yet.
     """
-    package, found = Path(__file__).parents[1], versions()
+    package, backend = Path(__file__).parents[1], choose_backend()
+    # Without the build that a version may name after "+": an index need not have it.
+    required = {name: metadata.version(name).partition("+")[0] for name in (backend, *_REQUIRED)}
     signature = ModelSignature(
         inputs=Schema([ColSpec(DataType.binary, "image")]),
         outputs=Schema([ColSpec(DataType.double, name) for name in class_names]),
@@ -80,7 +82,7 @@ def pack(model: Path, target: Path, *, class_names: Sequence[str], example: byte
             loader_module=f"{package.name}.model.classifier",
             data_path=str(model),
             code_paths=[str(package)],
-            pip_requirements=[f"{name}=={found.get(name) or metadata.version(name)}" for name in _REQUIRED],
+            pip_requirements=[f"{name}=={version}" for name, version in required.items()],
             signature=signature,
             input_example={"image": [example]},
         )

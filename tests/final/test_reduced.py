@@ -9,7 +9,7 @@ import pytest
 
 from fashion_tuning.errors import ParityError
 from fashion_tuning.final.reduced import Agreement, compare, require_agreement
-from fashion_tuning.model.features import FeatureKey, FeatureRef
+from fashion_tuning.model.features import FeatureKey, FeatureRef, keras_engine
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -22,7 +22,7 @@ KEY = FeatureKey(
     backbone="xception",
     weights="w",
     cut="avg_pool",
-    engine="keras-tensorflow",
+    engine=keras_engine(),
 )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from fashion_tuning.data.manifest import Manifest, Photo
-from fashion_tuning.model.features import FeatureKey, FeatureRef
+from fashion_tuning.model.features import FeatureKey, FeatureRef, keras_engine
 
 LABELS = ("hat", "shoes", "skirt")
 
@@ -37,7 +37,7 @@ def make_key(**changes: object) -> FeatureKey:
         "backbone": "xception",
         "weights": "fedcba9876543210",
         "cut": "avg_pool",
-        "engine": "keras-tensorflow",
+        "engine": keras_engine(),
     }
     return FeatureKey(**{**parts, **changes})  # type: ignore[arg-type]
 

@@ -18,6 +18,7 @@ from fashion_tuning.model.features import (
     FeatureRef,
     compute_features,
     feature_ref,
+    keras_engine,
     load_features,
 )
 from fashion_tuning.model.head import build_head
@@ -93,7 +94,7 @@ def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         backbone="xception",
         weights=weights.digest,
         cut="avg_pool",
-        engine="keras-tensorflow",
+        engine=keras_engine(),
     )
     refs = {split: feature_ref(key, split, manifest=manifest, cache_dir=scratch) for split in NUM_IMAGES}
     pixels = {}

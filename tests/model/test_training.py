@@ -7,12 +7,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from small_features import write_features
 
 from fashion_tuning.errors import DataError, DiskError
 from fashion_tuning.hyperparameters import Value
-from fashion_tuning.model import engine
 from fashion_tuning.model.checkpoint import predict
 from fashion_tuning.model.epochs import EpochResult
 from fashion_tuning.model.features import FeatureRef, load_features
@@ -151,9 +149,9 @@ def test_order_is_a_permutation_of_its_own_for_each_seed_and_epoch() -> None:
 
 @pytest.fixture(scope="module")
 def long_trial(tmp_path_factory: pytest.TempPathFactory) -> tuple[Refs, TrialSettings, list[EpochResult]]:
-    """A trial whose curves rise and fall often."""
+    """A trial whose curves rise and fall often, on either backend, which draw otherwise from the same seeds."""
     refs = make_refs(tmp_path_factory.mktemp("features"), noise=4)
-    settings = replace(with_values(learning_rate=0.02), epochs=15, num_seeds=3)
+    settings = replace(with_values(learning_rate=0.02), epochs=15, num_seeds=3, study_seed=10)
     return refs, settings, train(refs, tmp_path_factory.mktemp("scratch"), settings)
 
 
@@ -255,26 +253,6 @@ def test_full_disk_is_no_failure_of_the_trial(refs: Refs, tmp_path: Path) -> Non
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(tmp_path.rglob("epoch_*.keras"))
-
-
-def test_adam_in_one_kernel_is_keras_s_adam() -> None:
-    random = np.random.default_rng(2)
-    start = random.normal(size=(40, 10)).astype(np.float32)
-    scales = 10.0 ** random.uniform(-6, 2, size=start.shape)  # tiny gradients show the epsilon
-    gradients = (scales * random.normal(size=(300, *start.shape))).astype(np.float32)
-
-    def moved_by(optimizer: keras.optimizers.Optimizer) -> np.ndarray:
-        variable = keras.Variable(start)
-        optimizer.build([variable])
-        step = tf.function(lambda gradient: optimizer.apply([gradient], [variable]))
-        for gradient in gradients:
-            step(tf.constant(gradient))
-        return np.asarray(variable) - start
-
-    expected = moved_by(keras.optimizers.Adam(0.003))
-    assert np.abs(expected).mean() > 0.01
-    # Float32 resolves 1e-7 near 1; 300 steps may round it up or down each, a walk of some 20 such steps.
-    np.testing.assert_allclose(moved_by(engine.FusedAdam(0.003)), expected, rtol=1e-5, atol=2e-6)
 
 
 # --- views: an epoch sees each image once, in one of its views ---
@@ -438,7 +416,7 @@ def train_by_keras(settings: TrialSettings, train_ref: FeatureRef, validation_re
         raw = model.get_weights()
         if averages:
             optimizer.finalize_variable_values(model.trainable_variables)
-        found.append(np.asarray(keras.ops.softmax(model(validation, training=False))))
+        found.append(keras.ops.convert_to_numpy(keras.ops.softmax(model(validation, training=False))))
         model.set_weights(raw)
     return found
 

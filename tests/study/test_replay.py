@@ -15,6 +15,7 @@ from small_card import make_card_text
 from fashion_tuning.config import parse_card
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.errors import UsageError
+from fashion_tuning.model.features import keras_engine
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.check import check
 from fashion_tuning.study.executors import Worker
@@ -91,6 +92,22 @@ def test_another_machine_on_record_is_noted(study: Study, worker: Worker) -> Non
     (note,) = replayed(study, runs_of(store)[0], worker).notes
     assert note.startswith("keras was 2.0, here it is 3.")
     store.client.set_tag(record.run_id, "fashion.versions", tags["fashion.versions"])
+
+
+def test_a_trial_of_another_backend_is_refused(study: Study, worker: Worker) -> None:
+    store, record, _ = study
+    (other,) = {"keras-tensorflow", "keras-torch"} - {keras_engine()}
+    kept = {
+        name: value
+        for name, value in store.client.get_run(record.run_id).data.tags.items()
+        if name.startswith("fashion.parts")
+    }
+    for name, value in kept.items():
+        store.client.set_tag(record.run_id, name, value.replace(keras_engine(), other))
+    with pytest.raises(UsageError, match=f"set KERAS_BACKEND={other.removeprefix('keras-')}"):
+        replayed(study, runs_of(store)[0], worker)
+    for name, value in kept.items():
+        store.client.set_tag(record.run_id, name, value)
 
 
 def test_what_is_no_finished_trial_is_refused(study: Study, worker: Worker) -> None:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
+from typing import TYPE_CHECKING
 
 import keras
 
-from fashion_tuning.errors import UsageError
+from fashion_tuning.backend import choose_backend
 from fashion_tuning.model.engine.suffix import SuffixTrainer as _SuffixTrainer
 
-if keras.backend.backend() != "tensorflow":
-    raise UsageError(
-        f"KERAS_BACKEND={keras.backend.backend()}", expected="tensorflow", action="unset it, or name tensorflow"
-    )
+if TYPE_CHECKING or choose_backend() == "tensorflow":
+    from fashion_tuning.model.engine.on_tensorflow import Adam, HeadTrainer, Stepper, prepare
+else:
+    from fashion_tuning.model.engine.on_torch import Adam, HeadTrainer, Stepper, prepare
 
-from fashion_tuning.model.engine.on_tensorflow import FusedAdam, HeadTrainer, Stepper, forget_models, prepare
-
-SuffixTrainer = partial(_SuffixTrainer, adam=FusedAdam, stepper=Stepper)
+SuffixTrainer = partial(_SuffixTrainer, adam=Adam, stepper=Stepper)
 
 __all__ = ["HeadTrainer", "SuffixTrainer", "forget_models", "prepare"]
+
+
+def forget_models() -> None:
+    """Frees what earlier models of this process hold: graphs, copies of the features, weights.
+
+    Keras's global seed goes with it; nothing here draws from that.
+    """
+    keras.utils.clear_session()
+    gc.collect()

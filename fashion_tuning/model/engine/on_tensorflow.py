@@ -4,17 +4,17 @@ Keras's own `fit` spends most of a head's step on Python and metrics: several he
 steps of an epoch in one compiled graph. A suffix of the network takes a step per call, since that is long.
 """
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from fashion_tuning.hyperparameters import Value, setting
-from fashion_tuning.model.engine.optimizers import Group, averages, class_weights, make_optimizer
+from fashion_tuning.hyperparameters import Value
+from fashion_tuning.model.engine.heads import Heads
+from fashion_tuning.model.engine.loss import Loss
+from fashion_tuning.model.engine.optimizers import Group
 
 
 def prepare() -> None:
@@ -29,16 +29,7 @@ def prepare() -> None:
         tf.config.experimental.set_memory_growth(gpu, True)
 
 
-def forget_models() -> None:
-    """Frees what earlier models of this process hold: graphs, copies of the features, weights.
-
-    Keras's global seed goes with it; nothing here draws from that.
-    """
-    keras.utils.clear_session()
-    gc.collect()
-
-
-class FusedAdam(keras.optimizers.Adam):
+class Adam(keras.optimizers.Adam):
     """Keras's Adam with its update in one kernel instead of ten.
 
     Same formula, Kingma & Ba (2015) section 2 with the bias corrections folded into the
@@ -64,16 +55,11 @@ class FusedAdam(keras.optimizers.Adam):
         )
 
 
-class HeadTrainer:
-    """Trains one head per seed on the same features, each with its own order of images.
+class HeadTrainer(Heads):
+    """Trains heads, see `Heads`, all steps of an epoch in one graph.
 
     Args:
-      heads: Keras models (batch, features) -> logits (batch, classes), built and unshared.
-      values: Of the optimizer and the loss, see `hyperparameters`.
       features: (views * images, features) float32, view by view.
-      labels: (images,) int class indices.
-      batch_size: Images per step; the last step of an epoch takes what is left.
-      epochs: How many a schedule is laid out for.
     """
 
     def __init__(
@@ -86,16 +72,9 @@ class HeadTrainer:
         batch_size: int,
         epochs: int,
     ) -> None:
-        self.heads = tuple(heads)
+        super().__init__(heads, values=values, labels=labels, batch_size=batch_size, epochs=epochs, adam=Adam)
         self._features = tf.constant(features, tf.float32)
         self._labels = tf.constant(labels, tf.int32)
-        self._batch_size = batch_size
-        self._variables = [variable for head in self.heads for variable in head.trainable_variables]
-        # One optimizer for all heads: each of them is elementwise, so none feels another.
-        steps = -(-len(labels) // batch_size)
-        self._optimizer = make_optimizer(values, adam=FusedAdam, steps_per_epoch=steps, epochs=epochs)
-        self._optimizer.build(self._variables)
-        self._loss = _Loss(values, labels, num_classes=self.heads[0].output_shape[-1])
         self._epoch = tf.function(
             self._run_steps, input_signature=[tf.TensorSpec((len(self.heads), len(labels)), tf.int32)]
         )
@@ -103,34 +82,13 @@ class HeadTrainer:
             self._logits, input_signature=[tf.TensorSpec((None, features.shape[1]), tf.float32)]
         )
 
-    def run_epoch(self, order: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray]:  # noqa: ARG002 - all are alike
-        """One pass over the images.
-
-        Args:
-          order: (seeds, images) int, for each seed the rows of features in the order of training.
-          epoch: Counted from 1.
-
-        Returns:
-          Mean loss and mean accuracy of each seed over the epoch, (seeds,) float64 each, as
-          training saw them: with dropout, smoothed labels and class weights, before each step's update.
-        """
-        loss, correct = self._epoch(tf.constant(order, tf.int32))
-        num_images = order.shape[1]
-        return loss.numpy().astype(np.float64) / num_images, correct.numpy().astype(np.float64) / num_images
-
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Logits of every head, (seeds, images, classes) float32."""
         return self._forward(tf.constant(features, tf.float32)).numpy()
 
-    def lower_learning_rate(self, factor: float) -> None:
-        """Multiplies the learning rate of all later steps; not for one that has a schedule of its own."""
-        self._optimizer.learning_rate = float(self._optimizer.learning_rate) * factor
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """While the block lasts, the heads have the moving averages of their weights, where the optimizer keeps any."""
-        with averages([Group(self._optimizer, self._variables)]):
-            yield
+    def _sums(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        loss, correct = self._epoch(tf.constant(order, tf.int32))
+        return loss.numpy(), correct.numpy()
 
     def _logits(self, features):
         return tf.stack([head(features, training=False) for head in self.heads])
@@ -179,7 +137,7 @@ class Stepper:
     ) -> None:
         self._model = model
         self._groups = groups
-        self._loss = _Loss(values, labels, num_classes=model.output_shape[-1])
+        self._loss = Loss(values, labels, num_classes=model.output_shape[-1])
         shape = (None, *model.input_shape[1:])
         signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec((None,), tf.int32)]
         self._step = {
@@ -209,26 +167,6 @@ class Stepper:
             group.optimizer.apply([next(gradients) for _ in group.variables], group.variables)
         hits = tf.reduce_sum(tf.cast(tf.argmax(logits, 1, tf.int32) == labels, tf.int32))
         return tf.reduce_sum(losses), hits
-
-
-class _Loss:
-    """(batch,) int labels and (batch, classes) logits -> (batch,) cross-entropy in nats.
-
-    Labels smoothed as Szegedy et al. (2016), arXiv:1512.00567, and classes weighted where the values say so.
-    """
-
-    def __init__(self, values: Mapping[str, Value], labels: np.ndarray, *, num_classes: int) -> None:
-        self._smoothing = float(setting("label_smoothing", values))
-        self._class_weights = class_weights(values, labels, num_classes=num_classes)
-
-    def __call__(self, labels, logits):
-        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-        if self._smoothing:
-            uniform = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=1)
-            loss = (1 - self._smoothing) * loss + self._smoothing * uniform
-        if self._class_weights is not None:
-            loss *= tf.gather(tf.constant(self._class_weights), labels)
-        return loss
 
 
 def _tensor(variable):

@@ -17,7 +17,7 @@ _PREDICTED_AT_ONCE = 32
 
 
 class Stepper(Protocol):
-    """What a backend does with one model, see on_tensorflow.py."""
+    """What a backend does with one model, see on_tensorflow.py and on_torch.py."""
 
     def step(self, features: np.ndarray, labels: np.ndarray, *, num_groups: int) -> tuple[float, int]: ...
 

@@ -1,0 +1,80 @@
+"""What trainers of heads have in common on every backend, in Keras alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+
+from fashion_tuning.hyperparameters import Value
+from fashion_tuning.model.engine.loss import Loss
+from fashion_tuning.model.engine.optimizers import Group, averages, make_optimizer
+
+
+class Heads:
+    """Trains one head per seed on the same features, each with its own order of images.
+
+    A backend's trainer adds the passes over the features.
+
+    Args:
+      heads: Keras models (batch, features) -> logits (batch, classes), built and unshared.
+      values: Of the optimizer and the loss, see `hyperparameters`.
+      labels: (images,) int class indices.
+      batch_size: Images per step; the last step of an epoch takes what is left.
+      epochs: How many a schedule is laid out for.
+      adam: What updates by Adam's rule.
+    """
+
+    def __init__(
+        self,
+        heads: Sequence[keras.Model],
+        *,
+        values: Mapping[str, Value],
+        labels: np.ndarray,
+        batch_size: int,
+        epochs: int,
+        adam: type[keras.optimizers.Adam],
+    ) -> None:
+        self.heads = tuple(heads)
+        self._batch_size = batch_size
+        self._variables = [variable for head in self.heads for variable in head.trainable_variables]
+        # One optimizer for all heads: each of them is elementwise, so none feels another.
+        steps = -(-len(labels) // batch_size)
+        self._optimizer = make_optimizer(values, adam=adam, steps_per_epoch=steps, epochs=epochs)
+        self._optimizer.build(self._variables)
+        self._loss = Loss(values, labels, num_classes=self.heads[0].output_shape[-1])
+
+    def run_epoch(self, order: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray]:  # noqa: ARG002 - all are alike
+        """One pass over the images.
+
+        Args:
+          order: (seeds, images) int, for each seed the rows of features in the order of training.
+          epoch: Counted from 1.
+
+        Returns:
+          Mean loss and mean accuracy of each seed over the epoch, (seeds,) float64 each, as
+          training saw them: with dropout, smoothed labels and class weights, before each step's update.
+        """
+        loss, correct = self._sums(order)
+        num_images = order.shape[1]
+        return loss.astype(np.float64) / num_images, correct.astype(np.float64) / num_images
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Logits of every head, (seeds, images, classes) float32."""
+        raise NotImplementedError
+
+    def lower_learning_rate(self, factor: float) -> None:
+        """Multiplies the learning rate of all later steps; not for one that has a schedule of its own."""
+        self._optimizer.learning_rate = float(self._optimizer.learning_rate) * factor
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """While the block lasts, the heads have the moving averages of their weights, where the optimizer keeps any."""
+        with averages([Group(self._optimizer, self._variables)]):
+            yield
+
+    def _sums(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Trains an epoch; of each seed the sum of the losses and the number of right answers, (seeds,) float32."""
+        raise NotImplementedError

@@ -1,0 +1,33 @@
+"""The loss of a batch, in Keras alone."""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from fashion_tuning.hyperparameters import Value, setting
+from fashion_tuning.model.engine.optimizers import class_weights
+
+
+class Loss:
+    """(batch,) int labels and (batch, classes) logits -> (batch,) cross-entropy in nats.
+
+    Labels smoothed as Szegedy et al. (2016), arXiv:1512.00567, and classes weighted where the values say so.
+
+    Args:
+      values: See `hyperparameters`.
+      labels: Of all images; weights of classes follow from how often each is there.
+    """
+
+    def __init__(self, values: Mapping[str, Value], labels: np.ndarray, *, num_classes: int) -> None:
+        self._smoothing = float(setting("label_smoothing", values))
+        self._class_weights = class_weights(values, labels, num_classes=num_classes)
+
+    def __call__(self, labels, logits):
+        loss = keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        if self._smoothing:
+            uniform = -keras.ops.mean(keras.ops.log_softmax(logits), axis=1)
+            loss = (1 - self._smoothing) * loss + self._smoothing * uniform
+        if self._class_weights is not None:
+            loss *= keras.ops.take(keras.ops.convert_to_tensor(self._class_weights), labels)
+        return loss

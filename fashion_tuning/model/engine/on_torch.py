@@ -1,0 +1,118 @@
+"""Training on PyTorch, the one place that needs it itself; the arithmetic is Keras's (tests/model/test_parity.py).
+
+Steps run one after the other as Python calls them; the optimizers are Keras's own for this backend.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import torch
+
+from fashion_tuning.hyperparameters import Value
+from fashion_tuning.model.engine.heads import Heads
+from fashion_tuning.model.engine.loss import Loss
+from fashion_tuning.model.engine.optimizers import Group
+
+Adam = keras.optimizers.Adam
+
+
+def prepare() -> None:
+    """Makes runs repeatable.
+
+    Call once per process, before any model is built.
+    """
+    # What cuBLAS wants before it is repeatable, see torch.use_deterministic_algorithms in PyTorch's documentation.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
+class HeadTrainer(Heads):
+    """Trains heads, see `Heads`, step by step.
+
+    Args:
+      features: (views * images, features) float32, view by view.
+    """
+
+    def __init__(
+        self,
+        heads: Sequence[keras.Model],
+        *,
+        values: Mapping[str, Value],
+        features: np.ndarray,
+        labels: np.ndarray,
+        batch_size: int,
+        epochs: int,
+    ) -> None:
+        super().__init__(heads, values=values, labels=labels, batch_size=batch_size, epochs=epochs, adam=Adam)
+        self._features = _tensor(features, torch.float32)
+        self._labels = _tensor(labels, torch.int64)
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Logits of every head, (seeds, images, classes) float32."""
+        given = _tensor(features, torch.float32)
+        with torch.no_grad():
+            return torch.stack([head(given, training=False) for head in self.heads]).cpu().numpy()
+
+    def _sums(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows = _tensor(order, torch.int64)
+        sums = [self._step(batch) for batch in rows.split(self._batch_size, dim=1)]
+        loss, correct = (torch.stack(one).sum(0).cpu().numpy() for one in zip(*sums, strict=True))
+        return loss, correct
+
+    def _step(self, batch):
+        losses, hits = [], []
+        for head, rows in zip(self.heads, batch, strict=True):
+            labels = self._labels[rows % len(self._labels)]
+            logits = head(self._features[rows], training=True)
+            losses.append(self._loss(labels, logits))
+            hits.append((logits.detach().argmax(1) == labels).sum())
+        total = torch.stack([loss.mean() for loss in losses]).sum()
+        _update([Group(self._optimizer, self._variables)], total)
+        return torch.stack([loss.detach().sum() for loss in losses]), torch.stack(hits)
+
+
+class Stepper:
+    """Trains one model, a suffix of the network and a head, a batch at a time.
+
+    Args:
+      model: Features (batch, height, width, channels) -> logits (batch, classes).
+      groups: Its variables with the optimizer of each, see engine/suffix.py.
+      values, labels: Of the loss; labels of all images.
+    """
+
+    def __init__(
+        self, model: keras.Model, groups: Sequence[Group], *, values: Mapping[str, Value], labels: np.ndarray
+    ) -> None:
+        self._model = model
+        self._groups = groups
+        self._loss = Loss(values, labels, num_classes=model.output_shape[-1])
+
+    def step(self, features: np.ndarray, labels: np.ndarray, *, num_groups: int) -> tuple[float, int]:
+        """Trains the first `num_groups` groups on a batch; the sum of its losses and the number of right answers."""
+        expected = _tensor(labels, torch.int64)
+        logits = self._model(_tensor(features, torch.float32), training=True)
+        losses = self._loss(expected, logits)
+        _update(self._groups[:num_groups], losses.mean())
+        return float(losses.detach().sum()), int((logits.detach().argmax(1) == expected).sum())
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Logits, (batch, classes) float32."""
+        with torch.no_grad():
+            return self._model(_tensor(features, torch.float32), training=False).cpu().numpy()
+
+
+def _update(groups: Sequence[Group], loss: torch.Tensor) -> None:
+    """A step of each group's optimizer, down the gradient of a scalar loss."""
+    variables = [variable for group in groups for variable in group.variables]
+    gradients = iter(torch.autograd.grad(loss, [variable.value for variable in variables]))
+    with torch.no_grad():
+        for group in groups:
+            group.optimizer.apply([next(gradients) for _ in group.variables], group.variables)
+
+
+def _tensor(array: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+    # A copy, in memory that is aligned as PyTorch's own: sums may depend on how it is, and runs must not.
+    return keras.ops.convert_to_tensor(torch.tensor(array, dtype=dtype))  # on the device that Keras uses
