@@ -14,6 +14,7 @@ import typer
 
 from fashion_tuning.cli_cache import cache
 from fashion_tuning.cli_models import models
+from fashion_tuning.cli_serve import service
 from fashion_tuning.errors import UsageError
 from fashion_tuning.options import (
     DEFAULT_STUDY,
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 app.add_typer(cache, name="cache")
 app.add_typer(models)
+app.add_typer(service)
 
 
 @app.callback()

@@ -154,7 +154,7 @@ def predictions(
     with silent_stderr():
         from fashion_tuning.model.classifier import Classifier
         from fashion_tuning.service.predict import photo_files, predict
-        from fashion_tuning.service.registered import readable
+        from fashion_tuning.service.readable import readable
         from fashion_tuning.tracking import registry
         from fashion_tuning.tracking.store import Store
     store = Store(tracking_uri, must_exist=True)
@@ -192,7 +192,8 @@ def start_export(
     with silent_stderr():
         from fashion_tuning.model.exporting import FORMATS
         from fashion_tuning.service.export import export, require_libraries
-        from fashion_tuning.service.registered import find_registered, readable
+        from fashion_tuning.service.readable import readable
+        from fashion_tuning.service.registered import find_registered
         from fashion_tuning.tracking import registry
         from fashion_tuning.tracking.store import Store
     require_libraries(format)

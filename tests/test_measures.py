@@ -117,7 +117,7 @@ def test_from_where_on_answers_are_sure() -> None:
     labels = np.array([0, 0, 1, 0, 1])
     first = np.array([0.99, 0.9, 0.2, 0.7, 0.6])
     probabilities = np.stack([first, 1 - first], axis=1)
-    assert sure_from(probabilities, labels, precision=0.9) == pytest.approx(0.7)  # the last is wrong, the four are right
+    assert sure_from(probabilities, labels, precision=0.9) == pytest.approx(0.7)  # only the last is wrong
     assert sure_from(probabilities, labels, precision=0.8) == pytest.approx(0.6)
     assert sure_from(probabilities, 1 - labels) == 1.0
     tied = np.array([[0.8, 0.2], [0.8, 0.2], [0.9, 0.1]])

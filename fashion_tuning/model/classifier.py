@@ -113,7 +113,7 @@ class Classifier:
         return Prepared(pixels, _sha256(photo) if self._views else "")
 
     def answer(self, prepared: Sequence[Prepared]) -> np.ndarray:
-        """(photos, classes) float32: what the model says of at least one photo, averaged over views where it does so."""
+        """(photos, classes) float32: what the model says of one photo or more, averaged where it does so."""
         pixels = np.stack([one.pixels for one in prepared])
         found = [self.probabilities(pixels)]
         for view in self._views:
