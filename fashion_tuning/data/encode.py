@@ -15,5 +15,7 @@ def as_jpeg(data: bytes, *, max_pixels: int = MAX_PIXELS) -> bytes:
       UnreadableImageError: It is no usable photo.
     """
     content = io.BytesIO()
-    open_rgb(io.BytesIO(data), max_pixels=max_pixels).save(content, "JPEG", quality=QUALITY)
+    image = open_rgb(io.BytesIO(data), max_pixels=max_pixels)
+    image.info.clear()  # Pillow writes a comment and a colour profile that it has read once more
+    image.save(content, "JPEG", quality=QUALITY)
     return content.getvalue()

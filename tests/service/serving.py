@@ -64,6 +64,7 @@ def serve(folder: Path, *options: str, **environment: str) -> Iterator[Server]:
         finally:
             process.stdout.close()
             listening.join(5)
+            process.stderr.close()
 
 
 def wait_for(done: object, *, seconds: float = 30) -> None:
