@@ -108,7 +108,9 @@ def _add_problems(app: FastAPI, metrics: Metrics) -> None:
     async def http_problem(request: Request, error: HTTPException) -> Response:
         kind = "method" if error.status_code == 405 else "not-found"
         detail = f"{request.method} {request.url.path}; /docs says what there is"
-        return await problem(request, ProblemError(kind, detail))
+        answer = await problem(request, ProblemError(kind, detail))
+        answer.headers.update(error.headers or {})  # Allow, where the method is another
+        return answer
 
     @app.exception_handler(Exception)
     async def bug(request: Request, error: Exception) -> Response:  # noqa: ARG001 - it is raised again, and logged then

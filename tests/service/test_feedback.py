@@ -61,9 +61,9 @@ def test_pictures_are_exported_by_category(tmp_path: Path) -> None:
 
 def test_mistakes(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("no database, whatever its name says, and long enough to be looked at\n" * 40)
-    with pytest.raises(UsageError, match="text.db"):
+    with pytest.raises(UsageError, match=r"text\.db"):
         Feedback(tmp_path / "text.db")
-    with pytest.raises(DiskError, match="text.db"):
+    with pytest.raises(DiskError, match=r"text\.db"):
         Feedback(tmp_path / "text.db" / "choices.db")
     with pytest.raises(UsageError, match="no file"):
         export_feedback(tmp_path / "gone.db", tmp_path / "out")
