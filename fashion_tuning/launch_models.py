@@ -29,6 +29,7 @@ def start_final(
     top: int,
     num_workers: int = 1,
     data_dir: Path | None = None,
+    joining: Sequence[Path] = (),
     environment_dir: Path | None = None,
     tracking_uri: str | None = None,
     store_timeout: float | None = None,
@@ -41,6 +42,7 @@ def start_final(
     Args:
       name: A card's path, or the name or run id of a study.
       override: See `final.final_train`.
+      joining: Labelled folders whose photos join train, as in the study.
 
     Raises:
       FashionTuningError: Of the kind that says what a person has to do.
@@ -70,7 +72,7 @@ def start_final(
         dataset = (
             open_drawn(cache_dir=cache_dir)
             if drawn
-            else find_photos(card, data_dir or environment_dir, cache_dir=cache_dir, terminal=terminal)
+            else find_photos(card, data_dir or environment_dir, joining=joining, cache_dir=cache_dir, terminal=terminal)
         )
         weights = get_weights(card.model.backbone, cache_dir=cache_dir, progress=terminal.line)
         terminal.banner(dataset)

@@ -99,7 +99,6 @@ def test_dropped_and_pasted(open_page: Callable[..., UploadPage]) -> None:
 
 def test_several_at_once_with_bad_ones_among_them(open_page: Callable[..., UploadPage]) -> None:
     page = open_page()
-    cut = DRESS[1][:3000]
     good = [(f"photo-{place}.jpg", garment("shoes", place)) for place in range(6)]
     bad = [
         ("notes.jpg", b"no photo"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -19,6 +19,15 @@ from serving import Server, serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+ADDRESSES = [
+    ("POST", "/v1/predict"),
+    ("GET", "/v1/categories"),
+    ("POST", "/v1/feedback"),
+    ("POST", "/v1/reload"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/metrics"),
+]
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -40,10 +49,17 @@ def described(server: Server) -> schemathesis.BaseSchema:
     return schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 
 
-schema = schemathesis.pytest.from_fixture("described")
+def test_every_address_is_described(described: schemathesis.BaseSchema) -> None:
+    assert {(one.ok().method.upper(), one.ok().path) for one in described.get_all_operations()} == set(ADDRESSES)
 
 
-@schema.parametrize()
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
-def test_no_answer_is_a_surprise(case: schemathesis.Case) -> None:
-    case.call_and_validate(checks=CHECKS, timeout=60)
+@pytest.mark.parametrize(("method", "path"), ADDRESSES)
+def test_no_answer_is_a_surprise(described: schemathesis.BaseSchema, method: str, path: str) -> None:
+    @given(case=described[path][method].as_strategy())
+    @settings(
+        max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate], database=None
+    )
+    def ask(case: schemathesis.Case) -> None:
+        case.call_and_validate(checks=CHECKS, timeout=60)
+
+    ask()
