@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pages
 from axe_playwright_python.sync_playwright import Axe
@@ -28,6 +29,8 @@ class UploadPage:
         context = browser.new_context(viewport=size, color_scheme=scheme, has_touch=touch, is_mobile=touch)
         self.page: Page = context.new_page()
         self.page.set_default_timeout(30_000)
+        self._scratch = TemporaryDirectory(ignore_cleanup_errors=True)
+        self.folder = Path(self._scratch.name)
         self.complaints: list[str] = []
         self.asked: list[str] = []
         self.page.on("console", lambda message: self.complaints.append(message.text))
@@ -36,10 +39,20 @@ class UploadPage:
         self.page.goto(url)
         self.page.get_by_text("version", exact=False).first.wait_for()
 
+    def close(self) -> None:
+        """Ends the page and removes its files."""
+        self.page.context.close()
+        self._scratch.cleanup()
+
     def choose(self, *files: tuple[str, bytes]) -> None:
         """Chooses files with the file chooser."""
-        named = [{"name": name, "mimeType": "application/octet-stream", "buffer": data} for name, data in files]
-        self.page.set_input_files("#files", named)  # type: ignore[arg-type]
+        self.page.set_input_files("#files", self.written(*files))
+
+    def written(self, *files: tuple[str, bytes]) -> list[Path]:
+        """The files on the disk, where a chooser finds them."""
+        for name, data in files:
+            (self.folder / name).write_bytes(data)
+        return [self.folder / name for name, _ in files]
 
     def _give(self, event: str, files: tuple[tuple[str, bytes], ...]) -> None:
         encoded = [(name, base64.b64encode(data).decode()) for name, data in files]
@@ -100,6 +113,7 @@ def take_screenshots(url: str, folder: Path, photos: list[Path]) -> None:
             page.choices(chosen[0][0]).first.click()
             page.page.wait_for_timeout(500)
             page.page.screenshot(path=folder / f"{name}.png", full_page=name == "page")
+            page.close()
 
 
 if __name__ == "__main__":
