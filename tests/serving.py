@@ -67,7 +67,7 @@ def serve(folder: Path, *options: str, **environment: str) -> Iterator[Server]:
             process.stderr.close()
 
 
-def wait_for(done: object, *, seconds: float = 30) -> None:
+def wait_for(done: object, *, seconds: float = 120) -> None:
     """Until a function of no arguments says yes."""
     until = time.monotonic() + seconds
     while not done():  # type: ignore[operator]

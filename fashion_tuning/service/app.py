@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -49,16 +50,19 @@ def make_app(
     with silent_stderr():  # Keras, TensorFlow and exporters talk
         champion = Champion(source, tell=lambda outcome: metrics.reloads.labels(outcome).inc())
     feedback = Feedback(feedback_file) if feedback_file else None
-    parts = Parts(champion, Answering(limits, metrics), metrics, limits, feedback, may_reload=token is not None)
+    # Not the loop's own threads: their end is waited for, and loading a model may take longer than an end may.
+    loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
+    parts = Parts(champion, Answering(limits, metrics), metrics, limits, feedback, loader, may_reload=token is not None)
     tell(champion)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        polling = asyncio.create_task(_poll(champion, poll_seconds)) if poll_seconds else None
+        polling = asyncio.create_task(_poll(champion, loader, poll_seconds)) if poll_seconds else None
         yield
         parts.stopping = True
         if polling is not None:
             polling.cancel()
+        loader.shutdown(wait=False, cancel_futures=True)
         parts.answering.close()
         if feedback is not None:
             feedback.close()
@@ -77,10 +81,10 @@ def make_app(
     return Shield(app, limits=limits, metrics=metrics, token=token)
 
 
-async def _poll(champion: Champion, seconds: float) -> None:
+async def _poll(champion: Champion, loader: ThreadPoolExecutor, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
-        await asyncio.to_thread(champion.look)
+        await asyncio.get_running_loop().run_in_executor(loader, champion.look)
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,13 +76,14 @@ _CHOICE = {
 
 @dataclass
 class Parts:
-    """What the routes work with; `may_reload` says whether a token protects /v1/reload."""
+    """What the routes work with; `loader` makes new models ready, `may_reload` says whether a token protects that."""
 
     champion: Champion
     answering: Answering
     metrics: Metrics
     limits: Limits
     feedback: Feedback | None
+    loader: ThreadPoolExecutor
     may_reload: bool
     stopping: bool = False
     uploads: int = 0
@@ -171,7 +173,7 @@ def add_routes(app: FastAPI, parts: Parts) -> None:
         if not parts.may_reload:
             raise ProblemError("forbidden", "start the server with --token to allow this; it looks by itself as well")
         try:
-            changed = await asyncio.to_thread(parts.champion.reload)
+            changed = await asyncio.get_running_loop().run_in_executor(parts.loader, parts.champion.reload)
         except FashionTuningError as error:
             raise ProblemError("reload-failed", f"{error.received}; {parts.champion.current} goes on") from error
         except Exception as error:
