@@ -12,7 +12,7 @@ TORCH_READY := .venv-torch/.ready
 RUN := $(BIN)/fashion-tuning
 
 .DEFAULT_GOAL := help
-.PHONY: help tune demo data leaderboard report ui final-train check replay cache test test-all test-torch browser lint bench lock
+.PHONY: help tune demo data leaderboard report ui final-train serve check replay cache test test-all test-torch browser lint bench lock
 
 help: ## Show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ ui: $(READY) ## The MLflow UI on the right store
 
 final-train: $(READY) ## Choose, retrain at the final size, register and measure
 	$(RUN) final-train $(CARD) $(ARGS)
+
+serve: $(READY) ## The upload page and its API, with the champion; ARGS="--port 8080"
+	$(RUN) serve $(ARGS)
 
 check: $(READY) ## Whether a study's runs agree with each other and with their artifacts
 	$(RUN) check $(ARGS)

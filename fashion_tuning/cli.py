@@ -15,11 +15,13 @@ import typer
 from fashion_tuning.backend import choose_backend
 from fashion_tuning.cli_cache import cache
 from fashion_tuning.cli_models import models
+from fashion_tuning.cli_serve import service
 from fashion_tuning.errors import UsageError
 from fashion_tuning.options import (
     DEFAULT_STUDY,
     READING,
     DataOption,
+    DataOptions,
     DebugOption,
     JsonOption,
     ReportOption,
@@ -42,6 +44,7 @@ app = typer.Typer(
 )
 app.add_typer(cache, name="cache")
 app.add_typer(models)
+app.add_typer(service)
 
 
 @app.callback()
@@ -52,7 +55,7 @@ def _options(debug: DebugOption = False) -> None:
 
 
 @app.command()
-def data(data_dir: DataOption = None, as_json: JsonOption = False) -> None:
+def data(data_dirs: DataOptions = None, as_json: JsonOption = False) -> None:
     """Get and verify the photos; print counts, bad files and duplicates across splits."""
     from fashion_tuning.data.source import open_dataset
     from fashion_tuning.show import Terminal, dataset_json
@@ -60,7 +63,8 @@ def data(data_dir: DataOption = None, as_json: JsonOption = False) -> None:
     terminal = Terminal(as_json=as_json)
     with terminal.counting("verifying photos") as progress:
         dataset = open_dataset(
-            data_dir or environment_folder(),
+            data_dirs[0] if data_dirs else environment_folder(),
+            joining=(data_dirs or [])[1:],
             cache_dir=cache_folder(),
             progress=progress,
             download_progress=terminal.interactive,
@@ -78,7 +82,7 @@ def tune(
         int | None, typer.Option(min=1, help="Trials in all, in place of the card's number.", show_default=False)
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Trials that run at a time.")] = 1,
-    data_dir: DataOption = None,
+    data_dirs: DataOptions = None,
     tracking_uri: StoreOption = None,
     store_timeout: TimeoutOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin the study anew; the earlier runs stay.")] = False,
@@ -92,7 +96,8 @@ def tune(
         card,
         max_trials=max_trials,
         num_workers=workers,
-        data_dir=data_dir,
+        data_dir=data_dirs[0] if data_dirs else None,
+        joining=(data_dirs or [])[1:],
         environment_dir=environment_folder(),
         tracking_uri=tracking_uri,
         store_timeout=store_timeout,

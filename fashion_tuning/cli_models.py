@@ -11,6 +11,7 @@ import typer
 from fashion_tuning.errors import DataError
 from fashion_tuning.options import (
     DataOption,
+    DataOptions,
     JsonOption,
     ModelOption,
     ReportOption,
@@ -39,7 +40,7 @@ def final_train(
         ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Trials that run at a time.")] = 1,
-    data_dir: DataOption = None,
+    data_dirs: DataOptions = None,
     tracking_uri: StoreOption = None,
     store_timeout: TimeoutOption = None,
     with_report: ReportOption = True,
@@ -54,7 +55,8 @@ def final_train(
         override=promote,
         with_report=with_report,
         num_workers=workers,
-        data_dir=data_dir,
+        data_dir=data_dirs[0] if data_dirs else None,
+        joining=(data_dirs or [])[1:],
         environment_dir=environment_folder(),
         tracking_uri=tracking_uri,
         store_timeout=store_timeout,

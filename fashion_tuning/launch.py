@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fashion_tuning.config import Card, load_card
@@ -22,6 +23,7 @@ def start_study(
     max_trials: int | None = None,
     num_workers: int = 1,
     data_dir: Path | None = None,
+    joining: Sequence[Path] = (),
     environment_dir: Path | None = None,
     tracking_uri: str | None = None,
     store_timeout: float | None = None,
@@ -34,6 +36,7 @@ def start_study(
     Args:
       data_dir: Folder of photos that the command names; environment_dir the one that the
         environment names, which a card of drawn garments leaves alone.
+      joining: Labelled folders whose photos join train.
       store_timeout: Seconds to wait for a tracking store that is locked or away.
 
     Raises:
@@ -51,7 +54,9 @@ def start_study(
     # Their slow import of Keras runs beside all that follows.
     workers = [Worker() for _ in range(num_workers)]
     try:
-        dataset = find_photos(card, data_dir or environment_dir, cache_dir=cache_dir, terminal=terminal)
+        dataset = find_photos(
+            card, data_dir or environment_dir, joining=joining, cache_dir=cache_dir, terminal=terminal
+        )
         with silent_stderr():
             from fashion_tuning.study.inputs import StudyInputs
             from fashion_tuning.study.leaderboard import leaderboard
@@ -80,13 +85,19 @@ def start_study(
     terminal.next_steps(study, tracking_uri=tracking_uri, card_path=card_path if card.search else None)
 
 
-def find_photos(card: Card, data_dir: Path | None, *, cache_dir: Path, terminal: Terminal) -> Dataset:
+def find_photos(
+    card: Card, data_dir: Path | None, *, cache_dir: Path, terminal: Terminal, joining: Sequence[Path] = ()
+) -> Dataset:
     """The card's photos; drawn garments where the card asks for them or nobody named a folder."""
     with terminal.counting("verifying photos") as progress:
         if card.photos == "clothing":
             try:
                 return open_dataset(
-                    data_dir, cache_dir=cache_dir, progress=progress, download_progress=terminal.interactive
+                    data_dir,
+                    joining=joining,
+                    cache_dir=cache_dir,
+                    progress=progress,
+                    download_progress=terminal.interactive,
                 )
             except PhotosUnreachableError as error:
                 terminal.line(f"{error.received}; going on with drawn garments")

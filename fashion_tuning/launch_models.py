@@ -29,6 +29,7 @@ def start_final(
     top: int,
     num_workers: int = 1,
     data_dir: Path | None = None,
+    joining: Sequence[Path] = (),
     environment_dir: Path | None = None,
     tracking_uri: str | None = None,
     store_timeout: float | None = None,
@@ -41,6 +42,7 @@ def start_final(
     Args:
       name: A card's path, or the name or run id of a study.
       override: See `final.final_train`.
+      joining: Labelled folders whose photos join train, as in the study.
 
     Raises:
       FashionTuningError: Of the kind that says what a person has to do.
@@ -70,7 +72,7 @@ def start_final(
         dataset = (
             open_drawn(cache_dir=cache_dir)
             if drawn
-            else find_photos(card, data_dir or environment_dir, cache_dir=cache_dir, terminal=terminal)
+            else find_photos(card, data_dir or environment_dir, joining=joining, cache_dir=cache_dir, terminal=terminal)
         )
         weights = get_all_weights(card.backbones(), cache_dir=cache_dir, progress=terminal.line)
         terminal.banner(dataset)
@@ -154,7 +156,7 @@ def predictions(
     with silent_stderr():
         from fashion_tuning.model.classifier import Classifier
         from fashion_tuning.service.predict import photo_files, predict
-        from fashion_tuning.service.registered import readable
+        from fashion_tuning.service.readable import readable
         from fashion_tuning.tracking import registry
         from fashion_tuning.tracking.store import Store
     store = Store(tracking_uri, must_exist=True)
@@ -192,7 +194,8 @@ def start_export(
     with silent_stderr():
         from fashion_tuning.model.exporting import FORMATS
         from fashion_tuning.service.export import export, require_libraries
-        from fashion_tuning.service.registered import find_registered, readable
+        from fashion_tuning.service.readable import readable
+        from fashion_tuning.service.registered import find_registered
         from fashion_tuning.tracking import registry
         from fashion_tuning.tracking.store import Store
     require_libraries(format)

@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
 NUM_BINS = 10
+SURE = 0.95  # of the answers that a service gives without a word of doubt so many are right on validation
 
 
 @dataclass(frozen=True)
@@ -189,3 +190,22 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> PairedTest:
     total = only_first + only_second
     p_value = float(binomtest(only_first, total).pvalue) if total else 1.0
     return PairedTest(only_first, only_second, p_value)
+
+
+def sure_from(probabilities: np.ndarray, labels: np.ndarray, *, precision: float = SURE) -> float:
+    """The lowest probability from which on answers are right often enough.
+
+    Of the answers whose highest probability is at least this, a share of `precision` or more is right. Where no
+    probability does that it is 1: then hardly an answer counts as sure, and rightly so.
+
+    Args:
+      probabilities: (images, classes) float, of photos that the model was not trained on.
+      labels: (images,) int.
+    """
+    confidence = probabilities.max(-1)
+    order = np.argsort(-confidence, kind="stable")
+    hits = np.cumsum(probabilities.argmax(-1)[order] == labels[order])
+    enough = hits / np.arange(1, 1 + len(hits)) >= precision
+    # Equal probabilities are accepted together, so only the last of each counts.
+    enough &= np.append(np.diff(confidence[order]) != 0, True)
+    return float(confidence[order][np.flatnonzero(enough)[-1]]) if enough.any() else 1.0

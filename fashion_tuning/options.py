@@ -29,6 +29,15 @@ DataOption = Annotated[
         show_default=False,
     ),
 ]
+DataOptions = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        metavar="<path>",
+        help="As FASHION_TUNING_DATA: folder of photos; given again, a labelled folder whose photos join train.",
+        show_default=False,
+    ),
+]
 StoreOption = Annotated[
     str | None,
     typer.Option("--tracking-uri", help="MLflow store; default: MLFLOW_TRACKING_URI, or mlflow.db here."),

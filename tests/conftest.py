@@ -25,6 +25,8 @@ from fashion_tuning.study.executors import Worker
 settings.register_profile("busy-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy-machine")
 
+CLASSES = ("dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt")
+
 
 @pytest.fixture(scope="session")
 def wheel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -96,6 +98,31 @@ def run_study(inputs_of_text, worker: Worker):
         return tune(inputs, Store(uri), workers=[worker], max_trials=None, fresh=False, report=lambda _: None)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def make_model(tmp_path_factory: pytest.TempPathFactory, weights: Weights) -> Callable[..., Path]:
+    """A function from a seed to a whole model's file at 71 px, with a head that nobody has trained."""
+    from fashion_tuning.model.head import build_head
+    from fashion_tuning.model.shipped import ModelCard
+    from fashion_tuning.model.whole import compose, save
+
+    def make(seed: int = 1, *, unsure_below: float | None = 0.2) -> Path:
+        folder = tmp_path_factory.mktemp(f"model-{seed}")
+        values = {"dense_units": 0, "dropout": 0}
+        head = build_head(values, feature_size=2048, num_classes=len(CLASSES), study_seed=seed, seed=1)
+        head.save(folder / "head.keras")
+        card = ModelCard(CLASSES, 71, "nearest", unsure_below=unsure_below)
+        save(compose(weights, folder / "head.keras", card), card, folder / "model.keras")
+        return folder / "model.keras"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model(make_model: Callable[..., Path]) -> Path:
+    """Such a model's file, for tests that only read it."""
+    return make_model()
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ ROOMS: list[set[str]] = [
     {"__main__"},
     {"main"},
     {"cli"},
-    {"cli_models", "cli_cache"},
-    {"launch_models"},
+    {"cli_models", "cli_cache", "cli_serve"},
+    {"launch_models", "launch_serve"},
     {"launch", "show_models"},
     {"launch_report"},
     {"show_studies"},
@@ -55,15 +55,20 @@ DOORS = {
     "onnxruntime": "model/exporting.py",
     "ai_edge_litert": "model/exporting.py",
     "optuna": "report/importance.py",
-    "jinja2": "report/page.py",
+    "jinja2": ("report/page.py", "service/pages.py"),
     "markupsafe": "report/page.py",
     "h5py": "model/",
     "PIL": "data/",
     "pooch": "data/",
-    "typer": ("main.py", "cli.py", "cli_models.py", "cli_cache.py", "options.py"),
+    "typer": ("main.py", "cli.py", "cli_models.py", "cli_cache.py", "cli_serve.py", "options.py"),
     "pandas": ("cli.py", "notebook.py", "model/classifier.py"),
-    "pydantic": ("config.py", "settings.py", "space.py", "table.py"),
+    "pydantic": ("config.py", "settings.py", "space.py", "table.py", "service/schemas.py"),
     "pydantic_core": "table.py",
+    "fastapi": "service/",
+    "starlette": "service/",
+    "uvicorn": "service/server.py",
+    "prometheus_client": "service/metrics.py",
+    "sqlite3": ("tracking/", "service/feedback.py"),
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -121,7 +126,10 @@ def test_a_framework_has_one_door(path: Path) -> None:
 def test_a_command_starts_before_any_framework_does() -> None:
     """What main.py and the launchers import at their start, and what that imports."""
     files = {"fashion_tuning." + names(path).removesuffix(".py").replace("/", "."): path for path in FILES}
-    waiting, seen = ["fashion_tuning.main", "fashion_tuning.launch", "fashion_tuning.launch_models"], set[str]()
+    waiting, seen = (
+        ["fashion_tuning.main", "fashion_tuning.launch", "fashion_tuning.launch_models", "fashion_tuning.launch_serve"],
+        set[str](),
+    )
     while waiting:
         module = waiting.pop()
         path = files.get(module) or files.get(f"{module}.__init__")
@@ -129,7 +137,9 @@ def test_a_command_starts_before_any_framework_does() -> None:
             continue
         seen.add(module)
         for name in imports(path, at_start=True):
-            assert name.partition(".")[0] not in ("tensorflow", "keras", "keras_tuner", "mlflow"), names(path)
+            assert name.partition(".")[0] not in ("tensorflow", "keras", "keras_tuner", "mlflow", "fastapi"), names(
+                path
+            )
             waiting.append(name)
     assert "fashion_tuning.study.executors" in seen
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from fashion_tuning.measures import accuracy_at_priors, mcnemar, measure, reliability, wilson_interval
+from fashion_tuning.measures import accuracy_at_priors, mcnemar, measure, reliability, sure_from, wilson_interval
 
 NAMES = ("dress", "hat", "t-shirt")
 LABELS = np.array([0, 0, 0, 1, 1, 2])
@@ -111,3 +111,15 @@ def test_mcnemar_counts_who_is_right_alone():
     assert mcnemar(first, first).p_value == 1
     with pytest.raises(ValueError, match="same photos"):
         mcnemar(first, second[:3])
+
+
+def test_from_where_on_answers_are_sure() -> None:
+    labels = np.array([0, 0, 1, 0, 1])
+    first = np.array([0.99, 0.9, 0.2, 0.7, 0.6])
+    probabilities = np.stack([first, 1 - first], axis=1)
+    assert sure_from(probabilities, labels, precision=0.9) == pytest.approx(0.7)  # only the last is wrong
+    assert sure_from(probabilities, labels, precision=0.8) == pytest.approx(0.6)
+    assert sure_from(probabilities, 1 - labels) == 1.0
+    tied = np.array([[0.8, 0.2], [0.8, 0.2], [0.9, 0.1]])
+    assert sure_from(tied, np.array([0, 1, 0])) == 0.9
+    assert sure_from(tied, np.array([0, 0, 0])) == 0.8

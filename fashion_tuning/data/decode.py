@@ -74,11 +74,17 @@ class Sizing:
 
 
 class UnreadableImageError(Exception):
-    """A file that is no usable photo; `reason` is a short clause saying why."""
+    """A file that is no usable photo.
 
-    def __init__(self, reason: str) -> None:
+    Args:
+      reason: A short clause saying why.
+      kind: "unknown" where it is nothing that is read here, "large" where it has too many pixels, else "broken".
+    """
+
+    def __init__(self, reason: str, *, kind: str = "broken") -> None:
         super().__init__(reason)
         self.reason = reason
+        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -94,8 +100,11 @@ class Reading:
     remarks: tuple[str, ...]
 
 
-def read(source: Path | BinaryIO) -> Reading:
+def read(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Reading:
     """Decodes a file wholly and says what was remarkable about it.
+
+    Args:
+      max_pixels: More than these are refused before anything is decoded; at most MAX_PIXELS.
 
     Raises:
       UnreadableImageError: empty, truncated, broken, animated, too large, or no image at all.
@@ -111,24 +120,27 @@ def read(source: Path | BinaryIO) -> Reading:
         raise UnreadableImageError("the file is empty")
     try:
         with Image.open(BytesIO(data), formats=_FORMATS) as image:
-            return _to_rgb(image)
+            return _to_rgb(image, max_pixels=max_pixels)
     except (UnreadableImageError, MemoryError):
         raise
     except Image.UnidentifiedImageError as error:
-        raise UnreadableImageError(_unknown_content(data)) from error
+        raise UnreadableImageError(_unknown_content(data), kind="unknown") from error
     except Image.DecompressionBombError as error:
-        raise UnreadableImageError(f"more than {MAX_PIXELS:,} pixels") from error
+        raise UnreadableImageError(f"more than {max_pixels:,} pixels", kind="large") from error
     except Exception as error:  # Pillow's readers raise nearly every kind on broken bytes
         raise UnreadableImageError(f"broken: {str(error) or type(error).__name__}") from error
 
 
-def open_rgb(source: Path | BinaryIO) -> Image.Image:
+def open_rgb(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Opens a photo as an upright RGB image, transparent parts laid over white.
+
+    Args:
+      max_pixels: As of `read`.
 
     Raises:
       UnreadableImageError: the file is no usable photo.
     """
-    return read(source).image
+    return read(source, max_pixels=max_pixels).image
 
 
 def decode(source: Path | BinaryIO, sizing: Sizing) -> np.ndarray:
@@ -187,10 +199,10 @@ def _scale(image: Image.Image, size: tuple[int, int], sizing: Sizing) -> np.ndar
     return np.array(image.resize(size, _RESAMPLING[sizing.interpolation], reducing_gap=None))
 
 
-def _to_rgb(image: Image.Image) -> Reading:
+def _to_rgb(image: Image.Image, *, max_pixels: int) -> Reading:
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise UnreadableImageError(f"{width} x {height} is more than {MAX_PIXELS:,} pixels")
+    if width * height > max_pixels:
+        raise UnreadableImageError(f"{width} x {height} is more than {max_pixels:,} pixels", kind="large")
     content = str(image.format)
     # A phone's MPO is one photo with a depth map or a preview behind it.
     num_frames = 1 if content == "MPO" else getattr(image, "n_frames", 1)

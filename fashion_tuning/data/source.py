@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from fashion_tuning.data.download import COMMIT, NAME, download_photos, shipped_manifest
 from fashion_tuning.data.drawn import DRAWN_VERSION, draw_dataset, drawn_manifest
+from fashion_tuning.data.joined import join_photos, labelled_photos
 from fashion_tuning.data.manifest import SPLITS, Manifest, Photo
 from fashion_tuning.data.split import split_class_folders
 from fashion_tuning.data.verify import NUM_NAMED, Candidate, Progress, Verification, verified
@@ -52,7 +53,12 @@ class Dataset:
 
 
 def open_dataset(
-    data_dir: Path | None, *, cache_dir: Path, progress: Progress | None = None, download_progress: bool = False
+    data_dir: Path | None,
+    *,
+    cache_dir: Path,
+    joining: Sequence[Path] = (),
+    progress: Progress | None = None,
+    download_progress: bool = False,
 ) -> Dataset:
     """Finds and verifies the photos: data_dir if named, else the cache, else GitHub's archive.
 
@@ -60,6 +66,7 @@ def open_dataset(
     the cache that were changed are set aside and downloaded again; data_dir is never touched.
 
     Args:
+      joining: Labelled folders whose photos join train; the whole then is a data set of its own below cache_dir.
       progress: Called with (files verified, files in all).
       download_progress: Shows a bar on the terminal while the archive comes.
 
@@ -69,6 +76,12 @@ def open_dataset(
       DiskError: cache_dir can't be written.
     """
     shipped = shipped_manifest()
+    if joining:
+        base = open_dataset(data_dir, cache_dir=cache_dir, progress=progress, download_progress=download_progress)
+        others = [one for folder in joining for one in labelled_photos(folder, base.manifest.classes)]
+        root = join_photos(base.root, base.manifest, others, cache_dir=cache_dir)
+        verification = verified(root, _candidates(root), cache_dir=cache_dir, progress=progress)
+        return Dataset(f"{base.name} and {', '.join(one.name for one in joining)}", root, "folder", verification)
     if data_dir is not None:
         root = data_dir.expanduser().resolve()
         verification = verified(root, _candidates(root), cache_dir=cache_dir, progress=progress)

@@ -6,18 +6,20 @@ from dataclasses import asdict, replace
 
 from fashion_tuning.errors import ParityError
 from fashion_tuning.evaluate import best_heads
-from fashion_tuning.files import scratch_folder
+from fashion_tuning.files import scratch_folder, sha256_of
 from fashion_tuning.final.job import Job
 from fashion_tuning.final.reduced import compare, require_agreement
 from fashion_tuning.hyperparameters import all_values
+from fashion_tuning.measures import sure_from
 from fashion_tuning.model.features import FeatureKey, FeatureRef, compute_features, feature_ref
 from fashion_tuning.model.shipped import ModelCard
 from fashion_tuning.model.whole import Parity, ship
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs, averages, sizing, trial_views
 from fashion_tuning.tracking import registry
-from fashion_tuning.tracking.records import TrialRecord
+from fashion_tuning.tracking.records import TrialRecord, read_predictions
 from fashion_tuning.tracking.registry import Version
+from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import FinalRun
 
 PARITY = 1e-4  # of probabilities: whole model against prefix plus head
@@ -38,6 +40,7 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
         **asdict(sizing(inputs.card)),
         views=tuple(view.name for view in trial_views(inputs.card, winner.values)),
         average=averages(inputs.card),
+        unsure_below=unsure_below(store, winner),
     )
     with scratch_folder() as folder, best_heads(store, winner) as heads:
         whole = folder / "model.keras"
@@ -63,10 +66,20 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
             run.run_id,
             folder / "packed",
             name=registry.model_name(drawn=inputs.dataset.kind == "drawn"),
-            tags=_version_tags(job, run, winner),
+            tags={**_version_tags(job, run, winner), registry.DIGEST: sha256_of(whole)},
             description=f"{inputs.card.images.image_size} px, {all_values(winner.values)}",
         )
     return version, parity
+
+
+def unsure_below(store: Store, winner: TrialRecord) -> float:
+    """Below which probability the model that ships is not sure, by its kept validation predictions; read-only.
+
+    Raises:
+      StoreError: They can't be read.
+    """
+    probabilities, labels = read_predictions(store, winner)
+    return sure_from(probabilities[0, int(winner.metrics["best_epoch"]) - 1], labels)
 
 
 def _exact_validation(inputs: StudyInputs, key: FeatureKey, worker: Worker) -> FeatureRef:

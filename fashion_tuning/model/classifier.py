@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fashion_tuning.backend import choose_backend
-from fashion_tuning.data.decode import UnreadableImageError, from_array, open_rgb, resize
+from fashion_tuning.data.decode import MAX_PIXELS, UnreadableImageError, from_array, open_rgb, resize
 from fashion_tuning.data.views import View
 
 BATCH_SIZE = 16
@@ -38,6 +38,19 @@ class Answer:
     problem: str = ""
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A photo as the model takes it.
+
+    Args:
+      pixels: (image_size, image_size, 3) uint8.
+      sha256: Of its file, which its views are drawn from; "" where nothing is drawn.
+    """
+
+    pixels: np.ndarray
+    sha256: str
+
+
 class Classifier:
     """A shipped model, loaded once.
 
@@ -45,6 +58,7 @@ class Classifier:
       path: A .keras file that model/whole.py wrote.
       average_views: Average its probabilities over each photo and the views that it was trained with; None: where
         the model's own figures are such averages.
+      runner: An export of this file to compute with in Keras's place, (batch, size, size, 3) uint8 -> (batch, classes).
 
     Raises:
       BrokenCheckpointError: The file is no such model.
@@ -52,12 +66,23 @@ class Classifier:
       ValueError: It was trained with no views.
     """
 
-    def __init__(self, path: Path, *, average_views: bool | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        average_views: bool | None = None,
+        runner: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         choose_backend()  # where MLflow loads this, no command line has
-        from fashion_tuning.model.shipped import load
+        from fashion_tuning.model.shipped import load, read_card
 
-        self._model, card = load(path)
+        if runner is None:
+            model, card = load(path)
+            runner = model.predict_on_batch
+        else:
+            card = read_card(path)
+        self._run = runner
         self.class_names = card.class_names
         self.sizing = card.sizing
         averages = card.average if average_views is None else average_views
@@ -81,7 +106,25 @@ class Classifier:
         if batch:
             yield from self._answer(batch)
 
-    def pixels(self, photo: Photo) -> np.ndarray:
+    def prepare(self, photo: Photo, *, max_pixels: int = MAX_PIXELS) -> Prepared:
+        """A photo as the model takes it; safe in any thread.
+
+        Raises:
+          UnreadableImageError: It is no usable photo.
+        """
+        pixels = self.pixels(photo, max_pixels=max_pixels)
+        return Prepared(pixels, _sha256(photo) if self._views else "")
+
+    def answer(self, prepared: Sequence[Prepared]) -> np.ndarray:
+        """(photos, classes) float32: what the model says of one photo or more, averaged where it does so."""
+        pixels = np.stack([one.pixels for one in prepared])
+        found = [self.probabilities(pixels)]
+        for view in self._views:
+            changed = np.stack([view.apply(one.pixels, one.sha256) for one in prepared])
+            found.append(self.probabilities(changed))
+        return np.asarray(np.mean(found, axis=0, dtype=np.float32)) if self._views else found[0]
+
+    def pixels(self, photo: Photo, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         """(image_size, image_size, 3) uint8: a photo as the model takes it.
 
         Raises:
@@ -92,33 +135,23 @@ class Classifier:
         if isinstance(photo, np.ndarray):
             image = from_array(photo)
         else:
-            image = open_rgb(photo if isinstance(photo, Path) else io.BytesIO(photo))
+            image = open_rgb(photo if isinstance(photo, Path) else io.BytesIO(photo), max_pixels=max_pixels)
         return resize(image, self.sizing)
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """(batch, image_size, image_size, 3) uint8 -> (batch, classes) float32."""
-        return np.asarray(self._model.predict_on_batch(pixels), np.float32)
-
-    def _averaged(self, pixels: np.ndarray, names: Sequence[str]) -> np.ndarray:
-        """As `probabilities`, averaged over the photos and their views, which are drawn from the names."""
-        found = [self.probabilities(pixels)]
-        for view in self._views:
-            changed = np.stack([view.apply(one, name) for one, name in zip(pixels, names, strict=True)])
-            found.append(self.probabilities(changed))
-        return np.asarray(np.mean(found, axis=0, dtype=np.float32))
+        return np.asarray(self._run(pixels), np.float32)
 
     def _answer(self, photos: Sequence[Photo]) -> Iterator[Answer]:
-        read: list[np.ndarray] = []
-        names: list[str] = []
+        read: list[Prepared] = []
         problems: list[str] = []
         for photo in photos:
             try:
-                read.append(self.pixels(photo))
-                names.append(_sha256(photo) if self._views else "")
+                read.append(self.prepare(photo))
                 problems.append("")
             except UnreadableImageError as error:
                 problems.append(error.reason)
-        found = iter(self._averaged(np.stack(read), names) if read else ())
+        found = iter(self.answer(read) if read else ())
         for problem in problems:
             yield Answer(None, problem) if problem else Answer(next(found))
 

@@ -31,6 +31,7 @@ class ModelCard:
       interpolation, aspect: How photos are resized to that, see `data.decode.Sizing`.
       views: Names of the views that it was trained with, see `data.views.View`; over them answers may be averaged.
       average: Whether they are, unless somebody says otherwise: its figures are of such answers.
+      unsure_below: Highest probabilities below this are no sure answers, see `measures.sure_from`; None: not on record.
     """
 
     class_names: tuple[str, ...]
@@ -39,6 +40,7 @@ class ModelCard:
     aspect: str = "squash"
     views: tuple[str, ...] = ()
     average: bool = False
+    unsure_below: float | None = None
 
     @property
     def sizing(self) -> Sizing:
@@ -73,8 +75,8 @@ def read_card(path: Path) -> ModelCard:
         with zipfile.ZipFile(path) as content:
             entries: dict[str, Any] = json.loads(content.read(METADATA))[OURS]
         names: Sequence[str] = entries["class_names"]
-        # Files of before there were aspects, views and averages have none.
-        known = ("image_size", "interpolation", "aspect", "average")
+        # Files of before there were aspects, views, averages and thresholds have none.
+        known = ("image_size", "interpolation", "aspect", "average", "unsure_below")
         fields = {name: entries[name] for name in known if name in entries}
         card = ModelCard(tuple(names), **fields, views=tuple(entries.get("views", ())))
         _ = card.sizing, [View.parse(name) for name in card.views]  # refuses what is none

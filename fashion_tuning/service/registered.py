@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +10,6 @@ import numpy as np
 from fashion_tuning.data.source import open_drawn
 from fashion_tuning.errors import DataError, StoreError
 from fashion_tuning.evaluate import Subject
-from fashion_tuning.model.checkpoint import BrokenCheckpointError
 from fashion_tuning.model.extraction import pixel_batches
 from fashion_tuning.study.final_queue import BASELINE
 from fashion_tuning.study.inputs import sizing
@@ -61,22 +58,6 @@ class Registered:
         """
         photos = [(root / one.path, one.sha256) for one in self.recorded.manifest.select("validation")[:count]]
         return np.concatenate(list(pixel_batches(photos, sizing(self.recorded.card))))
-
-
-@contextmanager
-def readable(version: Version) -> Iterator[None]:
-    """Words what a damaged file of a version raises.
-
-    Raises:
-      StoreError: The file is damaged.
-    """
-    try:
-        yield
-    except BrokenCheckpointError as error:
-        raise StoreError(
-            f"the file of {version} can't be read: {error}",
-            action="name another version with --model; final-train with a changed [final] makes a new one",
-        ) from error
 
 
 def find_registered(store: Store, model: str) -> Registered:

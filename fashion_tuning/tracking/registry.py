@@ -19,12 +19,14 @@ from mlflow.types import ColSpec, DataType, Schema
 from fashion_tuning.backend import choose_backend
 from fashion_tuning.errors import StoreError, UsageError
 from fashion_tuning.fail_points import passed
+from fashion_tuning.files import sha256_of
 from fashion_tuning.tracking.records import artifacts
 from fashion_tuning.tracking.store import Store
 
 MODEL = "fashion-classifier"
 CANDIDATE, CHAMPION = "candidate", "champion"
 FOLDER: Final = "model"
+DIGEST: Final = "fashion.model_sha256"  # tag of a version: what its file has to be
 _FILE: Final = "data/model.keras"
 _REQUIRED = ("keras", "mlflow", "numpy", "pandas", "pillow")
 
@@ -195,12 +197,19 @@ def model_file(store: Store, version: Version) -> Iterator[Path]:
     """The .keras file of a version: the store's own where it is local, else a copy; read-only.
 
     Raises:
-      StoreError: It can't be had.
+      StoreError: It can't be had, or is not the one that was registered.
     """
     with artifacts(store, version.run_id) as folder:
         path = folder / FOLDER / _FILE
         if not path.is_file():
             raise StoreError(f"the file of {version} is gone: {path}")
+        expected = version.tags.get(DIGEST, "")  # versions of before it was kept have none
+        if expected and (found := sha256_of(path)) != expected:
+            raise StoreError(
+                f"the file of {version} was changed: {path} has sha256 {found}",
+                expected=expected,
+                action="name another version with --model; final-train with a changed [final] makes a new one",
+            )
         yield path
 
 

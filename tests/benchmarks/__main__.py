@@ -18,7 +18,7 @@ from fashion_tuning.quiet import silent_stderr
 
 with silent_stderr():
     from fashion_tuning.model import engine
-    from tests.benchmarks import answer, ask, extraction, loop, modes, resume, trial
+    from tests.benchmarks import answer, ask, extraction, loop, modes, resume, serving, trial
 
 HEADER = "| what | measured | against | ratio |\n|---|---|---|---|"
 
@@ -39,6 +39,7 @@ def main() -> None:
         show(extraction.measure(dataset, weights, image_size=299).rows)
         show(modes.measure(dataset, weights))
         show(answer.measure(dataset, weights, scratch))
+        show(serving.measure(dataset, weights, scratch))
         looped = loop.measure(dataset, weights, scratch)
         show(looped.rows)
         trials = trial.measure(dataset, weights, cache, scratch)

@@ -1,0 +1,51 @@
+"""A registered version as the model that answers, followed as its alias moves."""
+
+from __future__ import annotations
+
+from fashion_tuning.errors import StoreError
+from fashion_tuning.model.shipped import read_card
+from fashion_tuning.service.loaded import Loaded, load_classifier
+from fashion_tuning.service.readable import readable
+from fashion_tuning.tracking import registry
+from fashion_tuning.tracking.registry import Version
+from fashion_tuning.tracking.store import Store
+
+
+class RegisteredSource:
+    """NAME, NAME@ALIAS or NAME/VERSION in a store; all but the last may come to mean another version later."""
+
+    def __init__(self, store: Store, model: str, *, engine: str) -> None:
+        self._store = store
+        self._model = model
+        self._engine = engine
+
+    def newest(self) -> str:
+        return str(registry.require_version(self._store, self._model))
+
+    def load(self) -> Loaded:
+        """The version that is meant now, its file held to the digest in the registry.
+
+        Raises:
+          UsageError: There is none, or the engine is not installed.
+          StoreError: Its file is gone, damaged, or not the one that was registered.
+        """
+        version = registry.require_version(self._store, self._model)
+        with readable(version), registry.model_file(self._store, version) as path:
+            threshold = read_card(path).unsure_below
+            classifier, engine, note = load_classifier(path, self._engine)
+        if threshold is None:
+            threshold = self._recorded_threshold(version)
+        return Loaded(version.name, version.number, classifier, engine, threshold, version.is_drawn, note)
+
+    def _recorded_threshold(self, version: Version) -> float | None:
+        """For files of before it stood inside: from the kept validation predictions, where the store has them."""
+        from fashion_tuning.measures import sure_from  # with scikit-learn, which nothing else here needs
+        from fashion_tuning.service.registered import find_registered
+        from fashion_tuning.tracking.records import read_predictions
+
+        try:
+            winner = find_registered(self._store, str(version).replace(" version ", "/")).subject.winner
+            probabilities, labels = read_predictions(self._store, winner)
+        except StoreError:
+            return None
+        return sure_from(probabilities[0, int(winner.metrics["best_epoch"]) - 1], labels)
