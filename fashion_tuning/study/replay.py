@@ -134,7 +134,7 @@ def _read(store: Store, run_id: str) -> tuple[TrialRecord, RecordedStudy]:
             expected=f"version {TRAINING_VERSION}, which this program has",
             action="install the version that is named in its study's tags",
         )
-    engine, backend = recorded.key.engine, choose_backend()
+    engine, backend = next(iter(recorded.keys.values())).engine, choose_backend()  # one for all backbones
     trained_on = engine.removeprefix("keras-") if engine.startswith("keras-") else "tensorflow"  # see `feature_key`
     if trained_on != backend:
         raise UsageError(
