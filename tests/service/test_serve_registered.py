@@ -76,7 +76,7 @@ def test_the_champion_answers_as_predict_does_and_is_followed(uri: str, tmp_path
         assert client.get("/v1/categories").json()["model"]["version"] == "1"
         right = mlflow.create_model_version("fashion-classifier", source.source, source.run_id)
         mlflow.set_registered_model_alias("fashion-classifier", "champion", right.version)
-        assert client.post("/v1/reload").json()["model"]["version"] == right.version
+        assert client.post("/v1/reload").json()["model"]["version"] == str(right.version)
         mlflow.set_registered_model_alias("fashion-classifier", "champion", "1")
         assert client.post("/v1/reload").json()["model"]["version"] == "1"
 
