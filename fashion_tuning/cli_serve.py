@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fashion_tuning.options import JsonOption, StoreOption
+from fashion_tuning.options import JsonOption, StoreOption, ViewsOption
 
 service = typer.Typer(rich_markup_mode=None)
 feedback = typer.Typer(help="What users of the service have chosen.", no_args_is_help=True, rich_markup_mode=None)
@@ -35,6 +35,7 @@ def serve(
             help="keras, litert, onnx, openvino or saved_model; fastest tries all that are installed at start."
         ),
     ] = "keras",
+    average_views: ViewsOption = None,
     token: Annotated[
         str | None,
         typer.Option(
@@ -64,6 +65,7 @@ def serve(
         host=host,
         port=port,
         engine=engine,
+        average_views=average_views,
         token=token or None,
         feedback_file=feedback_file,
         requests_per_minute=rate,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -106,15 +106,15 @@ class Card(Table):
 
     def _check_cuts(self) -> None:
         """Each backbone has cuts of its own; a search may join any of its cuts with any of its backbones."""
-        for backbone, cut in self._searched_prefixes():
+        given: list[tuple[tuple[str | int, ...], str, str]] = [
+            (("space",), *prefix) for prefix in self._searched_prefixes()
+        ]
+        for place, one in enumerate(self.configurations):
+            given.append((("configurations", place), self.backbone_of(self.values_of(one)), one.cut or NO_CUT))
+        for keys, backbone, cut in given:
             if cut not in (legal := (NO_CUT, *BACKBONES[backbone].cuts)):
-                raise wrong("space", "cut", received=cut, expected=_one_of(legal, backbone))
-        for place, configuration in enumerate(self.configurations):
-            backbone = self.backbone_of(self.values_of(configuration))
-            if configuration.cut not in (None, *(legal := (NO_CUT, *BACKBONES[backbone].cuts))):
-                raise wrong(
-                    "configurations", place, "cut", received=configuration.cut, expected=_one_of(legal, backbone)
-                )
+                expected = f"one of {', '.join(legal)}, since backbone = {backbone!r}"
+                raise wrong(*keys, "cut", received=cut, expected=expected)
 
     def names(self, hyperparameter: str) -> bool:
         """Whether the space or a listed configuration names a hyperparameter."""
@@ -234,10 +234,6 @@ class Card(Table):
             for name in [name for name in OPTIONAL if table.get(name) is None]:
                 table.pop(name, None)
         return settings
-
-
-def _one_of(cuts: Iterable[str], backbone: str) -> str:
-    return f"one of {', '.join(cuts)}, since backbone = {backbone!r}"
 
 
 class Study(Table):

@@ -26,6 +26,7 @@ def start_service(
     host: str,
     port: int,
     engine: str,
+    average_views: bool | None,
     token: str | None,
     feedback_file: Path | None,
     requests_per_minute: int,
@@ -46,7 +47,7 @@ def start_service(
         from fashion_tuning.service.sources import find_source
     limits = Limits(requests_per_minute=requests_per_minute)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
-    source = find_source(model, engine=engine, tracking_uri=tracking_uri, patience=READING)
+    source = find_source(model, engine=engine, average_views=average_views, tracking_uri=tracking_uri, patience=READING)
     with listen(host, port) as listening:
         app = make_app(
             source,
@@ -97,7 +98,9 @@ def _tell_model(champion: Champion) -> None:
         sure = "no threshold of doubt on record: no answer will be called unsure"
     else:
         sure = f"answers below {loaded.unsure_below:.3f} are called unsure"
-    _note(f"{loaded}, computed by {loaded.engine}; {sure}")
+    views = loaded.classifier.num_views
+    mean = f", mean of {views} views each" if views > 1 else ""
+    _note(f"{loaded}{mean}, computed by {loaded.engine}; {sure}")
 
 
 def _note(text: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fashion_tuning.data.decode import Sizing, decode
 from fashion_tuning.data.drawn import draw_garment
-from fashion_tuning.errors import FashionTuningError, ParityError
+from fashion_tuning.errors import FashionTuningError, ParityError, UsageError
 from fashion_tuning.files import scratch_folder
 from fashion_tuning.model.classifier import BATCH_SIZE, Classifier, Prepared
 from fashion_tuning.model.exporting import FORMATS, Runner, load_runner
@@ -55,23 +55,28 @@ class Loaded:
         return self.unsure_below is not None and probability < self.unsure_below
 
 
-def load_classifier(path: Path, engine: str) -> tuple[Classifier, str, str]:
+def load_model(path: Path, engine: str, *, average_views: bool | None) -> tuple[Classifier, str, str]:
     """A model's file in an engine: the classifier, the engine's name and how it compared.
 
     An engine other than Keras is an export made here and now, compared with Keras on drawn pictures; "fastest" tries
     all that are installed and Keras, and takes the one with the most images/s in batches.
 
+    Args:
+      average_views: See `Classifier`.
+
     Raises:
       BrokenCheckpointError: The file is damaged.
-      UsageError: The engine is not installed.
+      UsageError: The engine is not installed, or there are no views to average over.
       ParityError: It answers differently from Keras.
     """
+    if average_views and not read_card(path).views:
+        raise UsageError(f"--average-views of {path.name}", expected="a model that was trained with views")
     if engine == KERAS:
-        return Classifier(path), KERAS, ""
+        return Classifier(path, average_views=average_views), KERAS, ""
     pixels = np.stack([one.pixels for one in _prepared(read_card(path).sizing)])
     if engine != FASTEST:
         runner, found = _exported(path, engine, pixels)
-        return Classifier(path, runner=runner), engine, _comparison([found])
+        return Classifier(path, average_views=average_views, runner=runner), engine, _comparison([found])
     passed: list[tuple[Runner, Export]] = []
     refused: list[str] = []
     for format in FORMATS:
@@ -82,9 +87,15 @@ def load_classifier(path: Path, engine: str) -> tuple[Classifier, str, str]:
     note = "; ".join(filter(None, (_comparison([found for _, found in passed]), *refused)))
     faster = [one for one in passed if _speed(one[1]) > 1]
     if not faster:
-        return Classifier(path), KERAS, note
+        return Classifier(path, average_views=average_views), KERAS, note
     runner, best = max(faster, key=lambda one: _speed(one[1]))
-    return Classifier(path, runner=runner), best.format, note
+    return Classifier(path, average_views=average_views, runner=runner), best.format, note
+
+
+def answers_as_measured(path: Path, classifier: Classifier) -> bool:
+    """Whether a model averages over views where its figures do, its threshold of doubt among them."""
+    card = read_card(path)
+    return (classifier.num_views > 1) == (card.average and bool(card.views))
 
 
 def try_out(loaded: Loaded) -> None:

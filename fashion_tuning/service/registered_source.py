@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fashion_tuning.errors import StoreError
 from fashion_tuning.model.shipped import read_card
-from fashion_tuning.service.loaded import Loaded, load_classifier
+from fashion_tuning.service.loaded import Loaded, answers_as_measured, load_model
 from fashion_tuning.service.readable import readable
 from fashion_tuning.tracking import registry
 from fashion_tuning.tracking.registry import Version
@@ -14,10 +14,11 @@ from fashion_tuning.tracking.store import Store
 class RegisteredSource:
     """NAME, NAME@ALIAS or NAME/VERSION in a store; all but the last may come to mean another version later."""
 
-    def __init__(self, store: Store, model: str, *, engine: str) -> None:
+    def __init__(self, store: Store, model: str, *, engine: str, average_views: bool | None) -> None:
         self._store = store
         self._model = model
         self._engine = engine
+        self._average_views = average_views
 
     def newest(self) -> str:
         return str(registry.require_version(self._store, self._model))
@@ -31,9 +32,11 @@ class RegisteredSource:
         """
         version = registry.require_version(self._store, self._model)
         with readable(version), registry.model_file(self._store, version) as path:
-            threshold = read_card(path).unsure_below
-            classifier, engine, note = load_classifier(path, self._engine)
-        if threshold is None:
+            classifier, engine, note = load_model(path, self._engine, average_views=self._average_views)
+            measured, threshold = answers_as_measured(path, classifier), read_card(path).unsure_below
+        if not measured:
+            threshold = None
+        elif threshold is None:
             threshold = self._recorded_threshold(version)
         return Loaded(version.name, version.number, classifier, engine, threshold, version.is_drawn, note)
 

@@ -144,6 +144,7 @@ def add_routes(app: FastAPI, parts: Parts) -> None:
             request_id=request.state.request_id,
             model=_name(loaded),
             categories=list(loaded.classifier.class_names),
+            views=loaded.classifier.num_views,
             unsure_below=loaded.unsure_below,
             feedback=parts.feedback is not None,
             max_body_bytes=limits.body_bytes,

@@ -58,6 +58,7 @@ class Categories(BaseModel):
     request_id: str
     model: ModelName
     categories: list[str]
+    views: int = Field(description="How many views of a picture an answer is the mean of; 1: the picture alone.")
     unsure_below: float | None = Field(description="Answers below this probability are unsure; null: not on record.")
     feedback: bool = Field(description="Whether /v1/feedback stores anything.")
     max_body_bytes: int

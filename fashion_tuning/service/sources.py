@@ -9,7 +9,7 @@ from fashion_tuning.errors import UsageError
 from fashion_tuning.files import sha256_of
 from fashion_tuning.model.checkpoint import BrokenCheckpointError
 from fashion_tuning.model.shipped import read_card
-from fashion_tuning.service.loaded import ENGINES, Loaded, load_classifier
+from fashion_tuning.service.loaded import ENGINES, Loaded, answers_as_measured, load_model
 
 _INSIDE = ("model.keras", "data/model.keras")  # of a folder, and of one that MLflow made
 
@@ -27,9 +27,10 @@ class Source(Protocol):
 class FolderSource:
     """A model's .keras file, or a folder with one: as MLflow keeps it, or as somebody copied it."""
 
-    def __init__(self, path: Path, *, engine: str) -> None:
+    def __init__(self, path: Path, *, engine: str, average_views: bool | None) -> None:
         self._path = path
         self._engine = engine
+        self._average_views = average_views
 
     def newest(self) -> str:
         status = self._file().stat()
@@ -43,8 +44,8 @@ class FolderSource:
         """
         path = self._file()
         try:
-            threshold = read_card(path).unsure_below
-            classifier, engine, note = load_classifier(path, self._engine)
+            classifier, engine, note = load_model(path, self._engine, average_views=self._average_views)
+            threshold = read_card(path).unsure_below if answers_as_measured(path, classifier) else None
         except BrokenCheckpointError as error:
             raise UsageError(
                 str(error), expected="a model of this program", action="name another with --model"
@@ -64,7 +65,9 @@ class FolderSource:
         )
 
 
-def find_source(model: str, *, engine: str, tracking_uri: str | None, patience: float) -> Source:
+def find_source(
+    model: str, *, engine: str, average_views: bool | None, tracking_uri: str | None, patience: float
+) -> Source:
     """What a person means by --model: what exists as a path is one.
 
     Raises:
@@ -74,9 +77,10 @@ def find_source(model: str, *, engine: str, tracking_uri: str | None, patience: 
         raise UsageError(f"engine {engine!r}", expected=f"one of {', '.join(ENGINES)}")
     path = Path(model)
     if path.exists() or path.suffix == ".keras":
-        return FolderSource(path, engine=engine)
+        return FolderSource(path, engine=engine, average_views=average_views)
     # MLflow takes seconds to import, and a folder needs none of it.
     from fashion_tuning.service.registered_source import RegisteredSource
     from fashion_tuning.tracking.store import Store
 
-    return RegisteredSource(Store(tracking_uri, must_exist=True, patience=patience), model, engine=engine)
+    store = Store(tracking_uri, must_exist=True, patience=patience)
+    return RegisteredSource(store, model, engine=engine, average_views=average_views)

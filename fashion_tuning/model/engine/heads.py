@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -13,7 +15,7 @@ from fashion_tuning.model.engine.loss import Loss
 from fashion_tuning.model.engine.optimizers import Group, averages, make_optimizer
 
 
-class Heads:
+class Heads(ABC):
     """Trains one head per seed on the same features, each with its own order of images.
 
     A backend's trainer adds the passes over the features.
@@ -21,30 +23,33 @@ class Heads:
     Args:
       heads: Keras models (batch, features) -> logits (batch, classes), built and unshared.
       values: Of the optimizer and the loss, see `hyperparameters`.
+      features: (views * images, features) float32, view by view.
       labels: (images,) int class indices.
       batch_size: Images per step; the last step of an epoch takes what is left.
       epochs: How many a schedule is laid out for.
-      adam: What updates by Adam's rule.
     """
+
+    adam: ClassVar[type[keras.optimizers.Adam]]  # what updates by Adam's rule
 
     def __init__(
         self,
         heads: Sequence[keras.Model],
         *,
         values: Mapping[str, Value],
+        features: np.ndarray,
         labels: np.ndarray,
         batch_size: int,
         epochs: int,
-        adam: type[keras.optimizers.Adam],
     ) -> None:
         self.heads = tuple(heads)
         self._batch_size = batch_size
         self._variables = [variable for head in self.heads for variable in head.trainable_variables]
         # One optimizer for all heads: each of them is elementwise, so none feels another.
         steps = -(-len(labels) // batch_size)
-        self._optimizer = make_optimizer(values, adam=adam, steps_per_epoch=steps, epochs=epochs)
+        self._optimizer = make_optimizer(values, adam=self.adam, steps_per_epoch=steps, epochs=epochs)
         self._optimizer.build(self._variables)
         self._loss = Loss(values, labels, num_classes=self.heads[0].output_shape[-1])
+        self._hold(features, labels)
 
     def run_epoch(self, order: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray]:  # noqa: ARG002 - all are alike
         """One pass over the images.
@@ -61,9 +66,9 @@ class Heads:
         num_images = order.shape[1]
         return loss.astype(np.float64) / num_images, correct.astype(np.float64) / num_images
 
+    @abstractmethod
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Logits of every head, (seeds, images, classes) float32."""
-        raise NotImplementedError
 
     def lower_learning_rate(self, factor: float) -> None:
         """Multiplies the learning rate of all later steps; not for one that has a schedule of its own."""
@@ -75,6 +80,10 @@ class Heads:
         with averages([Group(self._optimizer, self._variables)]):
             yield
 
+    @abstractmethod
+    def _hold(self, features: np.ndarray, labels: np.ndarray) -> None:
+        """Puts what is trained on where the backend computes."""
+
+    @abstractmethod
     def _sums(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Trains an epoch; of each seed the sum of the losses and the number of right answers, (seeds,) float32."""
-        raise NotImplementedError

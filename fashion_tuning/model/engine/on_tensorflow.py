@@ -56,23 +56,11 @@ class Adam(keras.optimizers.Adam):
 
 
 class HeadTrainer(Heads):
-    """Trains heads, see `Heads`, all steps of an epoch in one graph.
+    """Trains heads, see `Heads`, all steps of an epoch in one graph."""
 
-    Args:
-      features: (views * images, features) float32, view by view.
-    """
+    adam = Adam
 
-    def __init__(
-        self,
-        heads: Sequence[keras.Model],
-        *,
-        values: Mapping[str, Value],
-        features: np.ndarray,
-        labels: np.ndarray,
-        batch_size: int,
-        epochs: int,
-    ) -> None:
-        super().__init__(heads, values=values, labels=labels, batch_size=batch_size, epochs=epochs, adam=Adam)
+    def _hold(self, features: np.ndarray, labels: np.ndarray) -> None:
         self._features = tf.constant(features, tf.float32)
         self._labels = tf.constant(labels, tf.int32)
         self._epoch = tf.function(

@@ -30,23 +30,11 @@ def prepare() -> None:
 
 
 class HeadTrainer(Heads):
-    """Trains heads, see `Heads`, step by step.
+    """Trains heads, see `Heads`, step by step."""
 
-    Args:
-      features: (views * images, features) float32, view by view.
-    """
+    adam = Adam
 
-    def __init__(
-        self,
-        heads: Sequence[keras.Model],
-        *,
-        values: Mapping[str, Value],
-        features: np.ndarray,
-        labels: np.ndarray,
-        batch_size: int,
-        epochs: int,
-    ) -> None:
-        super().__init__(heads, values=values, labels=labels, batch_size=batch_size, epochs=epochs, adam=Adam)
+    def _hold(self, features: np.ndarray, labels: np.ndarray) -> None:
         self._features = _tensor(features, torch.float32)
         self._labels = _tensor(labels, torch.int64)
 
