@@ -107,12 +107,12 @@ def make_model(tmp_path_factory: pytest.TempPathFactory, weights: Weights) -> Ca
     from fashion_tuning.model.shipped import ModelCard
     from fashion_tuning.model.whole import compose, save
 
-    def make(seed: int = 1, *, unsure_below: float | None = 0.2) -> Path:
+    def make(seed: int = 1, *, unsure_below: float | None = 0.2, **settings: object) -> Path:
         folder = tmp_path_factory.mktemp(f"model-{seed}")
         values = {"dense_units": 0, "dropout": 0}
         head = build_head(values, feature_size=2048, num_classes=len(CLASSES), study_seed=seed, seed=1)
         head.save(folder / "head.keras")
-        card = ModelCard(CLASSES, 71, "nearest", unsure_below=unsure_below)
+        card = ModelCard(CLASSES, 71, "nearest", unsure_below=unsure_below, **settings)
         save(compose(weights, folder / "head.keras", card), card, folder / "model.keras")
         return folder / "model.keras"
 

@@ -14,12 +14,7 @@ from PIL import Image
 from small_card import make_card_text
 
 from fashion_tuning.data.source import Dataset
-from fashion_tuning.final.job import make_job
-from fashion_tuning.final.train import final_train
 from fashion_tuning.service.predict import photo_files
-from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.inputs import StudyInputs
-from fashion_tuning.tracking.store import Store
 
 CARD = (
     "\n[[configurations]]".join(make_card_text().split("\n[[configurations]]")[:2])
@@ -36,17 +31,9 @@ learning_rate_factors = []
 
 
 @pytest.fixture(scope="module")
-def uri(
-    tmp_path_factory: pytest.TempPathFactory,
-    new_uri: Callable[[Path], str],
-    inputs_of_text: Callable[[str], StudyInputs],
-    worker: Worker,
-) -> str:
+def uri(make_champion: Callable[[str], str]) -> str:
     """A store with a champion."""
-    uri = new_uri(tmp_path_factory.mktemp("registry"))
-    job = make_job(inputs_of_text(CARD), Store(uri), None, top=1)
-    final_train(job, Store(uri), workers=[worker], report=lambda _: None, tell=lambda _: None)
-    return uri
+    return make_champion(CARD)
 
 
 @pytest.fixture

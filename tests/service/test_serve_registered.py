@@ -13,12 +13,8 @@ from mlflow.tracking import MlflowClient
 from serving import TOKEN, garment, serve
 from small_card import make_card_text
 
-from fashion_tuning.final.job import make_job
 from fashion_tuning.final.shipping import unsure_below
-from fashion_tuning.final.train import final_train
 from fashion_tuning.service.registered import find_registered
-from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.inputs import StudyInputs
 from fashion_tuning.tracking import registry
 from fashion_tuning.tracking.store import Store
 
@@ -31,17 +27,9 @@ CARD = (
 
 
 @pytest.fixture(scope="module")
-def uri(
-    tmp_path_factory: pytest.TempPathFactory,
-    new_uri: Callable[[Path], str],
-    inputs_of_text: Callable[[str], StudyInputs],
-    worker: Worker,
-) -> str:
+def uri(make_champion: Callable[[str], str]) -> str:
     """A store with a champion."""
-    uri = new_uri(tmp_path_factory.mktemp("registry"))
-    job = make_job(inputs_of_text(CARD), Store(uri), None, top=1)
-    final_train(job, Store(uri), workers=[worker], report=lambda _: None, tell=lambda _: None)
-    return uri
+    return make_champion(CARD)
 
 
 def test_the_champion_answers_as_predict_does_and_is_followed(uri: str, tmp_path: Path) -> None:

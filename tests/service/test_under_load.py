@@ -257,6 +257,7 @@ def test_mistakes_are_told_before_anything_is_served(model: Path, tmp_path: Path
         (("--model", str(tmp_path)), 2, "no model in"),
         (("--model", "gone.keras"), 2, "no model in gone.keras"),
         (("--engine", "abacus"), 2, "keras, litert"),
+        (("--model", str(model), "--average-views"), 2, "a model that was trained with views"),
         (("--token", "short"), 2, "at least 16"),
         ((), 2, "no tracking store"),
         (("--model", str(model), "--host", "192.0.2.1"), 2, "an address of this machine"),
