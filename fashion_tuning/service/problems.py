@@ -83,6 +83,8 @@ class ProblemError(Exception):
             headers["retry-after"] = str(max(1, math.ceil(self.retry_seconds)))
         if self.status == 401:
             headers["www-authenticate"] = "Bearer"
+        if self.status == 408:
+            headers["connection"] = "close"  # RFC 9110, section 15.5.9: what is still to come is not waited for
         return headers
 
     def body(self, request_id: str) -> dict[str, Any]:
