@@ -7,12 +7,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import run
+from mlflow.artifacts import download_artifacts
 from mlflow.tracking import MlflowClient
 from serving import TOKEN, garment, serve
 from small_card import make_card_text
+from study_process import all_runs
 
+from fashion_tuning.data.source import Dataset
 from fashion_tuning.final.shipping import unsure_below
 from fashion_tuning.service.registered import find_registered
 from fashion_tuning.tracking import registry
@@ -20,6 +24,7 @@ from fashion_tuning.tracking.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+JPEG = {"content-type": "image/jpeg"}
 CARD = (
     "\n[[configurations]]".join(make_card_text().split("\n[[configurations]]")[:2])
     + "\n[final]\nimage_size = 80\nepochs = 1\nlearning_rate_factors = []\n"
@@ -69,6 +74,16 @@ def test_the_champion_answers_as_predict_does_and_is_followed(uri: str, tmp_path
         assert client.post("/v1/reload").json()["model"]["version"] == "1"
 
 
+def test_it_answers_what_evaluate_has_measured(uri: str, small_dataset: Dataset, tmp_path: Path) -> None:
+    (look,) = (one for one in all_runs(uri) if one.data.tags["fashion.kind"] == "evaluation")
+    kept = np.load(download_artifacts(run_id=look.info.run_id, artifact_path="predictions.npz", tracking_uri=uri))
+    with serve(tmp_path, "--tracking-uri", uri) as server, server.client() as client:
+        for path, expected in zip(kept["paths"], kept["probabilities"][0], strict=True):
+            result = client.post("/v1/predict", content=(small_dataset.root / path).read_bytes(), headers=JPEG).json()
+            answered = {one["category"]: one["probability"] for one in result["results"][0]["categories"]}
+            assert [answered[name] for name in sorted(answered)] == pytest.approx(expected.tolist(), abs=1e-4)
+
+
 def test_a_file_that_was_changed_is_not_served(uri: str, tmp_path: Path) -> None:
     store = Store(uri)
     version = registry.require_version(store, "fashion-classifier/1")
@@ -95,5 +110,4 @@ def test_a_models_folder_as_mlflow_keeps_it(uri: str, tmp_path: Path) -> None:
         folder = path.parents[1]
         assert (folder / "MLmodel").is_file()
         with serve(tmp_path, "--model", str(folder)) as server, server.client() as client:
-            headers = {"content-type": "image/jpeg"}
-            assert client.post("/v1/predict", content=garment(), headers=headers).status_code == 200
+            assert client.post("/v1/predict", content=garment(), headers=JPEG).status_code == 200

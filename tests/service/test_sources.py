@@ -39,6 +39,7 @@ def test_a_model_without_views_has_none_to_average_over(model: Path) -> None:
         load(model, True)
 
 
+@pytest.mark.slow
 def test_an_export_answers_as_keras_does(model: Path) -> None:
     photos = [garment("shoes", place) for place in range(3)]
     exact, exported = load(model), load(model, engine="saved_model")

@@ -52,9 +52,12 @@ def unbroken(folder: Path, card: str, dataset: Dataset, weights: Weights, *argum
     return outcome(process.uri)
 
 
-def test_killed_at_three_points_in_turn_a_study_equals_its_twin(study: Make, twin: list[dict]) -> None:
-    process = study("three")
-    for point in ("features:1", "checkpoint:2", "told:2"):
+@pytest.mark.parametrize(
+    "points", [("checkpoint:2",), pytest.param(("features:1", "checkpoint:2", "told:2"), marks=pytest.mark.slow)]
+)
+def test_killed_a_study_equals_its_twin(study: Make, twin: list[dict], points: tuple[str, ...]) -> None:
+    process = study("killed")
+    for point in points:
         assert process.run(kill_at=point) == -signal.SIGKILL
     assert process.run() == 0
     assert_nothing_lost(process.uri, twin)

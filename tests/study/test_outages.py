@@ -39,9 +39,8 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, errors
 
 
-@pytest.mark.parametrize(
-    "seconds", [4, pytest.param(30, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [4, 30, 50])
 def test_a_locked_database_is_waited_for(
     seconds: float, tmp_path: Path, small_dataset: Dataset, cache: Path, twin: list[dict]
 ) -> None:

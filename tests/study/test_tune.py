@@ -157,13 +157,13 @@ def test_only_train_and_validation_are_computed(inputs_of: Inputs, store: Store,
     assert {path.stem for path in folder.glob("*.npy")} == {"train", "validation"}
 
 
+@pytest.mark.slow  # quick are the replay of all four without training, in test_search.py, and a kill in test_crashes.py
 @pytest.mark.parametrize(
     ("tuner", "settings"),
     [
-        # Replay of all four is also tested without training, in test_search.py.
-        pytest.param("random", "max_trials = 5", marks=pytest.mark.slow),
-        pytest.param("bayesian", "max_trials = 5\nnum_initial_points = 2", marks=pytest.mark.slow),
-        pytest.param("grid", "max_trials = 5", marks=pytest.mark.slow),
+        ("random", "max_trials = 5"),
+        ("bayesian", "max_trials = 5\nnum_initial_points = 2"),
+        ("grid", "max_trials = 5"),
         ("hyperband", "factor = 2\nmax_trials = 6"),
     ],
 )
