@@ -98,6 +98,7 @@ _ALL: Final = (
     Hyperparameter("activation", "activation", str, *_word("relu", "gelu", "tanh", "sigmoid"), "relu", *_HAS_DENSE),
     Hyperparameter("normalization", "normalization", str, *_word("none", "batch", "layer"), "none", *_HAS_DENSE),
     Hyperparameter("label_smoothing", "label smoothing", float, *_SHARE, 0.0),
+    Hyperparameter("mixup", "mixup", float, *_number(lambda value: value >= 0, "a concentration, 0 for none"), 0.0),
     Hyperparameter("class_weights", "class weights", str, *_word("none", "balanced"), "none"),
     Hyperparameter(
         "batch_size", "batch size", int, *_number(lambda value: value >= 1, "a whole number of images, at least 1")

@@ -37,6 +37,7 @@ class Configuration(Table):
     activation: str | None = None
     normalization: str | None = None
     label_smoothing: float | None = None
+    mixup: float | None = None
     class_weights: str | None = None
     batch_size: int | None = None
     optimizer: str | None = None

@@ -119,6 +119,7 @@ class Space(Table):
     activation: Range | None = None
     normalization: Range | None = None
     label_smoothing: Range | None = None
+    mixup: Range | None = None
     class_weights: Range | None = None
     batch_size: Range | None = None
     optimizer: Range | None = None

@@ -455,6 +455,7 @@ OTHERS: dict[str, dict[str, Value]] = {
     "activation": {"activation": "gelu"},
     "normalization": {"normalization": "batch"},
     "label_smoothing": {"label_smoothing": 0.1},
+    "mixup": {"mixup": 0.4},
     "class_weights": {"class_weights": "balanced"},
     "batch_size": {"batch_size": 64},
     "optimizer": {"optimizer": "sgd"},
@@ -511,6 +512,7 @@ def test_what_has_no_effect_is_refused(name: str) -> None:
     [
         ("pooling", "mean"), ("dense_layers", 4), ("dense_units_2", 0), ("activation", "swish"), ("optimizer", "lion"),
         ("label_smoothing", 1.0), ("batch_size", 0), ("ema_momentum", -0.1), ("schedule", "step"), ("momentum", 1.0),
+        ("mixup", -0.1),
     ],
 )  # fmt: skip
 def test_values_that_are_none(name: str, value: Value) -> None:

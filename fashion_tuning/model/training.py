@@ -111,7 +111,10 @@ def train_trial(
             epoch=epoch,
             num_views=num_views,
         )
-        loss, accuracy = trainer.run_epoch(order, epoch)
+        shares = epoch_shares(
+            num_images, settings.values, study_seed=settings.study_seed, num_seeds=settings.num_seeds, epoch=epoch
+        )
+        loss, accuracy = trainer.run_epoch(order, epoch, shares)
         trained = time.perf_counter()
         with trainer.averaged():
             logits = np.stack([trainer.predict(features) for features in val_views])
@@ -214,6 +217,24 @@ def epoch_order(num_images: int, *, study_seed: int, num_seeds: int, epoch: int,
         draws = np.random.default_rng(derive_seed(study_seed, seed, "views", epoch))
         orders.append(images + num_images * draws.integers(0, num_views, num_images))
     return np.stack(orders).astype(np.int32)
+
+
+def epoch_shares(
+    num_images: int, values: Mapping[str, Value], *, study_seed: int, num_seeds: int, epoch: int
+) -> np.ndarray | None:
+    """By which share each image of an epoch's order stays itself, (num_seeds, num_images) float32; None for wholly.
+
+    From Beta(mixup, mixup), at least a half, so that a blend has the label of its own image.
+    """
+    if not (concentration := float(setting("mixup", values))):
+        return None
+    draws = [
+        np.random.default_rng(derive_seed(study_seed, seed, "mixup", epoch)).beta(
+            concentration, concentration, num_images
+        )
+        for seed in range(1, num_seeds + 1)
+    ]
+    return np.maximum(draws, 1 - np.array(draws)).astype(np.float32)
 
 
 def _score(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

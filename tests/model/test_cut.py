@@ -19,7 +19,7 @@ from fashion_tuning.model.features import FeatureRef, compute_features, feature_
 from fashion_tuning.model.head import build_head
 from fashion_tuning.model.network import build_between, build_prefix, build_suffix
 from fashion_tuning.model.trainable import build_trainable, count_parameters, is_long, multiplications
-from fashion_tuning.model.training import TrialSettings, epoch_order, train_trial
+from fashion_tuning.model.training import TrialSettings, epoch_order, epoch_shares, train_trial
 from fashion_tuning.model.weights import Weights
 
 SIZE = 71
@@ -199,6 +199,26 @@ def whole_network(
 
 
 @pytest.mark.slow
+def test_mixup_behind_a_cut_is_keras_training_on_blended_maps(photos: Photos, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, values={**SGD, "mixup": 0.4}, num_seeds=1, epochs=1)
+    (result,) = photos.train(settings, tmp_path)
+    refs = photos.refs()
+    model = build_trainable(settings.values, refs["train"], photos.weights, study_seed=1, seed=1)
+    optimizer = keras.optimizers.SGD(settings.values["learning_rate"], momentum=0.9)
+    model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True))
+    maps, labels = load_features(refs["train"]), keras.ops.one_hot(refs["train"].labels(), 3).numpy()
+    (order,) = epoch_order(len(labels), study_seed=1, num_seeds=1, epoch=1)
+    (shares,) = epoch_shares(len(labels), settings.values, study_seed=1, num_seeds=1, epoch=1)
+    for start in range(0, len(labels), settings.batch_size):
+        own, share = order[start : start + settings.batch_size], shares[start : start + settings.batch_size]
+        before = np.roll(own, 1)
+        blended = share[:, None, None, None] * maps[own] + (1 - share)[:, None, None, None] * maps[before]
+        model.train_on_batch(blended, share[:, None] * labels[own] + (1 - share)[:, None] * labels[before])
+    expected = keras.ops.softmax(model.predict_on_batch(load_features(refs["validation"])))
+    np.testing.assert_allclose(result.probabilities[0], expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.slow
 def test_the_head_is_trained_alone_for_as_many_epochs_as_asked(photos: Photos, tmp_path: Path) -> None:
     values = {**PLAIN, "head_epochs": 2, "suffix_factor": 0.1}
     before = build_suffix(photos.weights, image_size=SIZE, cut=CUT).get_weights()
@@ -237,7 +257,7 @@ def test_a_smaller_factor_moves_the_suffix_less(photos: Photos, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("values", "stopped_after"),
     [
-        pytest.param(RICH, 2, id="rich-2"),
+        pytest.param({**RICH, "mixup": 0.4}, 2, id="rich-2"),
         pytest.param(RICH, 1, id="rich-1", marks=pytest.mark.slow),
         pytest.param(RICH, 3, id="rich-3", marks=pytest.mark.slow),
         pytest.param({**PLAIN, "schedule": "plateau", "head_epochs": 1}, 2, id="plateau", marks=pytest.mark.slow),

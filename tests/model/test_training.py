@@ -15,7 +15,7 @@ from fashion_tuning.model.checkpoint import predict
 from fashion_tuning.model.epochs import EpochResult
 from fashion_tuning.model.features import FeatureRef, load_features
 from fashion_tuning.model.head import build_head
-from fashion_tuning.model.training import DivergedError, TrialSettings, epoch_order, train_trial
+from fashion_tuning.model.training import DivergedError, TrialSettings, epoch_order, epoch_shares, train_trial
 
 SIZE, CLASSES = 16, 4
 SETTINGS = TrialSettings(
@@ -145,6 +145,18 @@ def test_order_is_a_permutation_of_its_own_for_each_seed_and_epoch() -> None:
     assert len({row.tobytes() for row in rows}) == 6
     np.testing.assert_array_equal(orders[0][:2], epoch_order(50, study_seed=1, num_seeds=2, epoch=1))
     assert not np.array_equal(orders[0], epoch_order(50, study_seed=2, num_seeds=3, epoch=1))
+
+
+def test_shares_of_blends_are_from_a_beta_distribution_and_at_least_a_half() -> None:
+    values = {**SETTINGS.values, "mixup": 0.4}
+    shares = epoch_shares(4000, values, study_seed=1, num_seeds=2, epoch=1)
+    assert shares.min() >= 0.5
+    assert shares.max() <= 1
+    # The variance of Beta(a, a) is 1 / (4 (2a + 1)).
+    assert np.mean((shares - 0.5) ** 2) == pytest.approx(1 / (4 * 1.8), rel=0.05)
+    assert not np.array_equal(shares[0], shares[1])
+    assert not np.array_equal(shares, epoch_shares(4000, values, study_seed=1, num_seeds=2, epoch=2))
+    assert epoch_shares(4000, SETTINGS.values, study_seed=1, num_seeds=2, epoch=1) is None
 
 
 @pytest.fixture(scope="module")
@@ -333,6 +345,7 @@ TRAINED = {
     "warm-up": {"schedule": "cosine", "warmup_epochs": 1},
     "smoothed labels": {"label_smoothing": 0.2},
     "class weights": {"class_weights": "balanced"},
+    "mixup": {"mixup": 0.4},
     "small batches": {"batch_size": 10},
     "moving averages": {"ema_momentum": 0.9},
     "deep": {"dense_layers": 2, "dense_units_2": 5, "activation": "gelu", "dropout_1": 0.2},
@@ -341,6 +354,10 @@ TRAINED = {
     "all at once": {
         "optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine", "warmup_epochs": 2, "label_smoothing": 0.1,
         "class_weights": "balanced", "batch_size": 16, "ema_momentum": 0.5, "normalization": "batch",
+    },
+    "all with mixup": {
+        "optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine", "label_smoothing": 0.1, "batch_size": 16,
+        "ema_momentum": 0.5, "normalization": "batch", "mixup": 0.5,
     },
 }  # fmt: skip
 
@@ -358,7 +375,7 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Refs:
     return ref("train", 90), ref("validation", 40)
 
 
-QUICK = ("sgd", "deep", "all at once")
+QUICK = ("sgd", "deep", "mixup", "all at once")
 
 
 @pytest.fixture(scope="module")
@@ -410,9 +427,16 @@ def train_by_keras(settings: TrialSettings, train_ref: FeatureRef, validation_re
     found = []
     for epoch in range(1, settings.epochs + 1):
         (order,) = epoch_order(len(labels), study_seed=settings.study_seed, num_seeds=1, epoch=epoch)
+        shares = epoch_shares(len(labels), values, study_seed=settings.study_seed, num_seeds=1, epoch=epoch)
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            model.train_on_batch(features[batch], keras.utils.to_categorical(labels[batch], CLASSES), **given)
+            pixels, expected = features[batch], keras.utils.to_categorical(labels[batch], CLASSES)
+            if shares is None:
+                model.train_on_batch(pixels, expected, **given)
+                continue
+            share = shares[0, start : start + batch_size, None]
+            pixels, expected = (share * one + (1 - share) * one[np.arange(len(one)) - 1] for one in (pixels, expected))
+            model.train_on_batch(pixels, expected)
         raw = model.get_weights()
         if averages:
             optimizer.finalize_variable_values(model.trainable_variables)

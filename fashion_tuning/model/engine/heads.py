@@ -51,18 +51,25 @@ class Heads(ABC):
         self._loss = Loss(values, labels, num_classes=self.heads[0].output_shape[-1])
         self._hold(features, labels)
 
-    def run_epoch(self, order: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray]:  # noqa: ARG002 - all are alike
+    def run_epoch(
+        self,
+        order: np.ndarray,
+        epoch: int,  # noqa: ARG002 - all are alike
+        shares: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """One pass over the images.
 
         Args:
           order: (seeds, images) int, for each seed the rows of features in the order of training.
           epoch: Counted from 1.
+          shares: (seeds, images) float32, in that order, by which each is blended with the one before it, see
+            mixup.py; None: not at all.
 
         Returns:
           Mean loss and mean accuracy of each seed over the epoch, (seeds,) float64 each, as
-          training saw them: with dropout, smoothed labels and class weights, before each step's update.
+          training saw them: with dropout, mixup, smoothed labels and class weights, before each step's update.
         """
-        loss, correct = self._sums(order)
+        loss, correct = self._sums(order, shares)
         num_images = order.shape[1]
         return loss.astype(np.float64) / num_images, correct.astype(np.float64) / num_images
 
@@ -85,5 +92,5 @@ class Heads(ABC):
         """Puts what is trained on where the backend computes."""
 
     @abstractmethod
-    def _sums(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _sums(self, order: np.ndarray, shares: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Trains an epoch; of each seed the sum of the losses and the number of right answers, (seeds,) float32."""

@@ -12,7 +12,8 @@ from fashion_tuning.model.engine.optimizers import class_weights
 class Loss:
     """(batch,) int labels and (batch, classes) logits -> (batch,) cross-entropy in nats.
 
-    Labels smoothed as Szegedy et al. (2016), arXiv:1512.00567, and classes weighted where the values say so.
+    Labels smoothed as Szegedy et al. (2016), arXiv:1512.00567, and classes weighted where the values say so. Given the
+    (batch,) shares by which images were blended (mixup.py), it has as much of each one's label.
 
     Args:
       values: See `hyperparameters`.
@@ -23,7 +24,13 @@ class Loss:
         self._smoothing = float(setting("label_smoothing", values))
         self._class_weights = class_weights(values, labels, num_classes=num_classes)
 
-    def __call__(self, labels, logits):
+    def __call__(self, labels, logits, shares=None):
+        if shares is None:
+            return self._of(labels, logits)
+        before = keras.ops.roll(labels, 1)
+        return shares * self._of(labels, logits) + (1 - shares) * self._of(before, logits)
+
+    def _of(self, labels, logits):
         loss = keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         if self._smoothing:
             uniform = -keras.ops.mean(keras.ops.log_softmax(logits), axis=1)

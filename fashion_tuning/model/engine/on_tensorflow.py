@@ -11,9 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fashion_tuning.hyperparameters import Value
+from fashion_tuning.hyperparameters import Value, setting
 from fashion_tuning.model.engine.heads import Heads
 from fashion_tuning.model.engine.loss import Loss
+from fashion_tuning.model.engine.mixup import blend
 from fashion_tuning.model.engine.optimizers import Group
 
 
@@ -63,9 +64,7 @@ class HeadTrainer(Heads):
     def _hold(self, features: np.ndarray, labels: np.ndarray) -> None:
         self._features = tf.constant(features, tf.float32)
         self._labels = tf.constant(labels, tf.int32)
-        self._epoch = tf.function(
-            self._run_steps, input_signature=[tf.TensorSpec((len(self.heads), len(labels)), tf.int32)]
-        )
+        self._epoch = tf.function(self._run_steps)
         self._forward = tf.function(
             self._logits, input_signature=[tf.TensorSpec((None, features.shape[1]), tf.float32)]
         )
@@ -74,20 +73,20 @@ class HeadTrainer(Heads):
         """Logits of every head, (seeds, images, classes) float32."""
         return self._forward(tf.constant(features, tf.float32)).numpy()
 
-    def _sums(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        loss, correct = self._epoch(tf.constant(order, tf.int32))
+    def _sums(self, order: np.ndarray, shares: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        loss, correct = self._epoch(tf.constant(order, tf.int32), shares if shares is None else tf.constant(shares))
         return loss.numpy(), correct.numpy()
 
     def _logits(self, features):
         return tf.stack([head(features, training=False) for head in self.heads])
 
-    def _run_steps(self, order):
+    def _run_steps(self, order, shares):
         num_images = order.shape[1]
         num_steps = -(-num_images // self._batch_size)
 
         def step(index, loss, correct):
-            batch = order[:, index * self._batch_size : tf.minimum((index + 1) * self._batch_size, num_images)]
-            step_loss, step_correct = self._step(batch)
+            some = slice(index * self._batch_size, tf.minimum((index + 1) * self._batch_size, num_images))
+            step_loss, step_correct = self._step(order[:, some], shares if shares is None else shares[:, some])
             return index + 1, loss + step_loss, correct + step_correct
 
         zeros = tf.zeros(len(self.heads))
@@ -97,13 +96,17 @@ class HeadTrainer(Heads):
         )
         return loss, correct
 
-    def _step(self, batch):
+    def _step(self, batch, shares):
         losses, hits = [], []
         with tf.GradientTape() as tape:
-            for head, rows in zip(self.heads, tf.unstack(batch, num=len(self.heads)), strict=True):
+            for place, (head, rows) in enumerate(zip(self.heads, tf.unstack(batch, num=len(self.heads)), strict=True)):
                 labels = tf.gather(self._labels, rows % len(self._labels))
-                logits = head(tf.gather(self._features, rows), training=True)
-                losses.append(self._loss(labels, logits))
+                features, some = tf.gather(self._features, rows), None
+                if shares is not None:
+                    some = shares[place]
+                    features = blend(features, some)
+                logits = head(features, training=True)
+                losses.append(self._loss(labels, logits, some))
                 hits.append(tf.reduce_sum(tf.cast(tf.argmax(logits, 1, tf.int32) == labels, tf.float32)))
             total = tf.add_n([tf.reduce_mean(loss) for loss in losses])
         gradients = tape.gradient(total, [_tensor(variable) for variable in self._variables])
@@ -128,27 +131,34 @@ class Stepper:
         self._loss = Loss(values, labels, num_classes=model.output_shape[-1])
         shape = (None, *model.input_shape[1:])
         signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec((None,), tf.int32)]
+        mixed = [tf.TensorSpec((None,), tf.float32)] if float(setting("mixup", values)) else []
         self._step = {
-            count: tf.function(partial(self._run_step, groups[:count]), input_signature=signature)
+            count: tf.function(partial(self._run_step, groups[:count]), input_signature=[*signature, *mixed])
             for count in range(1, 1 + len(groups))
         }
         self._forward = tf.function(lambda features: model(features, training=False), input_signature=signature[:1])
 
-    def step(self, features: np.ndarray, labels: np.ndarray, *, num_groups: int) -> tuple[float, int]:
+    def step(
+        self, features: np.ndarray, labels: np.ndarray, shares: np.ndarray | None, *, num_groups: int
+    ) -> tuple[float, int]:
         """Trains the first `num_groups` groups on a batch; the sum of its losses and the number of right answers."""
-        loss, correct = self._step[num_groups](tf.constant(features, tf.float32), tf.constant(labels, tf.int32))
+        mixed = [] if shares is None else [tf.constant(shares)]
+        given = tf.constant(features, tf.float32), tf.constant(labels, tf.int32), *mixed
+        loss, correct = self._step[num_groups](*given)
         return float(loss), int(correct)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Logits, (batch, classes) float32."""
         return self._forward(tf.constant(features, tf.float32)).numpy()
 
-    def _run_step(self, groups, features, labels):
+    def _run_step(self, groups, features, labels, shares=None):
+        if shares is not None:
+            features = blend(features, shares)
         variables = [variable for group in groups for variable in group.variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([_tensor(variable) for variable in variables])
             logits = self._model(features, training=True)
-            losses = self._loss(labels, logits)
+            losses = self._loss(labels, logits, shares)
             mean = tf.reduce_mean(losses)
         gradients = iter(tape.gradient(mean, [_tensor(variable) for variable in variables]))
         for group in groups:

@@ -13,6 +13,7 @@ import torch
 from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model.engine.heads import Heads
 from fashion_tuning.model.engine.loss import Loss
+from fashion_tuning.model.engine.mixup import blend
 from fashion_tuning.model.engine.optimizers import Group
 
 Adam = keras.optimizers.Adam
@@ -44,18 +45,26 @@ class HeadTrainer(Heads):
         with torch.no_grad():
             return torch.stack([head(given, training=False) for head in self.heads]).cpu().numpy()
 
-    def _sums(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rows = _tensor(order, torch.int64)
-        sums = [self._step(batch) for batch in rows.split(self._batch_size, dim=1)]
+    def _sums(self, order: np.ndarray, shares: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        batches = _tensor(order, torch.int64).split(self._batch_size, dim=1)
+        if shares is None:
+            sums = [self._step(batch) for batch in batches]
+        else:
+            mixed = _tensor(shares, torch.float32).split(self._batch_size, dim=1)
+            sums = [self._step(batch, some) for batch, some in zip(batches, mixed, strict=True)]
         loss, correct = (torch.stack(one).sum(0).cpu().numpy() for one in zip(*sums, strict=True))
         return loss, correct
 
-    def _step(self, batch):
+    def _step(self, batch, shares=None):
         losses, hits = [], []
-        for head, rows in zip(self.heads, batch, strict=True):
+        for place, (head, rows) in enumerate(zip(self.heads, batch, strict=True)):
             labels = self._labels[rows % len(self._labels)]
-            logits = head(self._features[rows], training=True)
-            losses.append(self._loss(labels, logits))
+            features, some = self._features[rows], None
+            if shares is not None:
+                some = shares[place]
+                features = blend(features, some)
+            logits = head(features, training=True)
+            losses.append(self._loss(labels, logits, some))
             hits.append((logits.detach().argmax(1) == labels).sum())
         total = torch.stack([loss.mean() for loss in losses]).sum()
         _update([Group(self._optimizer, self._variables)], total)
@@ -78,11 +87,16 @@ class Stepper:
         self._groups = groups
         self._loss = Loss(values, labels, num_classes=model.output_shape[-1])
 
-    def step(self, features: np.ndarray, labels: np.ndarray, *, num_groups: int) -> tuple[float, int]:
+    def step(
+        self, features: np.ndarray, labels: np.ndarray, shares: np.ndarray | None, *, num_groups: int
+    ) -> tuple[float, int]:
         """Trains the first `num_groups` groups on a batch; the sum of its losses and the number of right answers."""
-        expected = _tensor(labels, torch.int64)
-        logits = self._model(_tensor(features, torch.float32), training=True)
-        losses = self._loss(expected, logits)
+        expected, given, some = _tensor(labels, torch.int64), _tensor(features, torch.float32), None
+        if shares is not None:
+            some = _tensor(shares, torch.float32)
+            given = blend(given, some)
+        logits = self._model(given, training=True)
+        losses = self._loss(expected, logits, some)
         _update(self._groups[:num_groups], losses.mean())
         return float(losses.detach().sum()), int((logits.detach().argmax(1) == expected).sum())
 

@@ -19,7 +19,9 @@ _PREDICTED_AT_ONCE = 32
 class Stepper(Protocol):
     """What a backend does with one model, see on_tensorflow.py and on_torch.py."""
 
-    def step(self, features: np.ndarray, labels: np.ndarray, *, num_groups: int) -> tuple[float, int]: ...
+    def step(
+        self, features: np.ndarray, labels: np.ndarray, shares: np.ndarray | None, *, num_groups: int
+    ) -> tuple[float, int]: ...
 
     def predict(self, features: np.ndarray) -> np.ndarray: ...
 
@@ -79,14 +81,17 @@ class SuffixTrainer:
             for model, groups in zip(models, self._groups, strict=True)
         ]
 
-    def run_epoch(self, order: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    def run_epoch(
+        self, order: np.ndarray, epoch: int, shares: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """One pass over the images, see `HeadTrainer.run_epoch`."""
         num_groups = 1 if epoch <= self._head_epochs else 2
         sums = []
-        for stepper, rows in zip(self._steppers, order, strict=True):
+        for place, (stepper, rows) in enumerate(zip(self._steppers, order, strict=True)):
             total_loss, total_correct = 0.0, 0
-            for features, labels in self._batches(rows):
-                loss, correct = stepper.step(features, labels, num_groups=num_groups)
+            for start, features, labels in self._batches(rows):
+                some = None if shares is None else shares[place, start : start + len(labels)]
+                loss, correct = stepper.step(features, labels, some, num_groups=num_groups)
                 total_loss += loss
                 total_correct += correct
             sums.append((total_loss / len(rows), total_correct / len(rows)))
@@ -139,8 +144,11 @@ class SuffixTrainer:
         owners = (*self.heads, *self._optimizers)
         return [variable for owner in owners for variable in owner.variables]
 
-    def _batches(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Features and labels of rows, v * images + i for view v of image i; the next batch is read meanwhile."""
+    def _batches(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Start, features and labels of each batch of rows, which are v * images + i for view v of image i.
+
+        The next batch is read meanwhile.
+        """
         batches = [rows[start : start + self._batch_size] for start in range(0, len(rows), self._batch_size)]
         with ThreadPoolExecutor(1, thread_name_prefix="read") as thread:
             pending = thread.submit(self._read, batches[0])
@@ -148,7 +156,7 @@ class SuffixTrainer:
                 features = pending.result()
                 if place + 1 < len(batches):
                     pending = thread.submit(self._read, batches[place + 1])
-                yield features, self._labels[batch % len(self._labels)]
+                yield place * self._batch_size, features, self._labels[batch % len(self._labels)]
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         views, images = np.divmod(rows, len(self._labels))
