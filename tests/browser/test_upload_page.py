@@ -160,16 +160,13 @@ def test_a_slow_line_shows_how_far_it_is(open_page: Callable[..., UploadPage]) -
     page.choices("large.png")
 
 
-def test_unsure_answers_are_called_so(open_page: Callable[..., UploadPage]) -> None:
+def test_unsure_answers_are_called_so(open_page: Callable[..., UploadPage], server: Server) -> None:
     page = open_page()
-
-    def doubt(route: Route) -> None:
-        answer = route.fetch()
-        found = answer.json()
-        found["results"][0]["unsure"] = True
-        route.fulfill(response=answer, json=found)
-
-    page.page.route("**/v1/predict", doubt)
+    with server.client() as client:
+        # Asked here: the browser does not tell what is in a file that it sends from the disk.
+        found = client.post("/v1/predict", content=DRESS[1], headers={"content-type": "image/jpeg"}).json()
+    found["results"][0]["unsure"] = True
+    page.page.route("**/v1/predict", lambda route: route.fulfill(json=found))
     page.choose(DRESS)
     page.choices("dress.jpg")
     expect(page.card("dress.jpg")).to_contain_text("Not sure about this one, please check.")
