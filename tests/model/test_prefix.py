@@ -48,6 +48,7 @@ def test_bfloat16_is_near_and_pooled_in_float32(weights: Weights, pixels: np.nda
     assert keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.slow
 @by_openvino
 def test_openvino_in_bfloat16_computes_in_it_or_says_that_it_can_not(
     weights: Weights, pixels: np.ndarray, exact: np.ndarray

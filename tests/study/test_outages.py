@@ -16,7 +16,7 @@ from study_process import StudyProcess, assert_nothing_lost, events
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.model.weights import Weights
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,6 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, errors
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [4, 30, 50])
 def test_a_locked_database_is_waited_for(
     seconds: float, tmp_path: Path, small_dataset: Dataset, cache: Path, twin: list[dict]
@@ -58,7 +57,7 @@ def test_a_locked_database_is_waited_for(
     assert_nothing_lost(study.uri, twin)
 
 
-@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [4, 60])
 def test_a_server_that_comes_back_is_waited_for(
     seconds: float, tmp_path: Path, small_dataset: Dataset, cache: Path, twin: list[dict]
 ) -> None:
@@ -75,7 +74,6 @@ def test_a_server_that_comes_back_is_waited_for(
         assert_nothing_lost(study.uri, twin)
 
 
-@pytest.mark.slow
 def test_a_server_that_stays_away_is_5_and_the_next_start_goes_on(
     tmp_path: Path, small_dataset: Dataset, cache: Path, twin: list[dict]
 ) -> None:

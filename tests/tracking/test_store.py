@@ -22,6 +22,7 @@ def open_store(uri: str, name: str, barrier: Barrier, results) -> None:
         results.put(repr(error))
 
 
+@pytest.mark.slow
 def test_many_processes_may_start_at_once_on_a_new_store(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(4), context.Queue()
