@@ -65,6 +65,7 @@ def random_weights(name: str, folder: Path) -> Weights:
     return Weights(name, array_digest(model), path, "file")
 
 
+@pytest.mark.slow
 @each
 def test_frozen_prefix_and_suffix_make_up_the_network(name: str, folder: Path) -> None:
     weights = random_weights(name, folder)

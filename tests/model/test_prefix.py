@@ -31,6 +31,7 @@ def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (first * second).sum(-1) / np.linalg.norm(first, axis=-1) / np.linalg.norm(second, axis=-1)
 
 
+@pytest.mark.slow
 @by_openvino
 def test_openvino_in_float32_gives_keras_features(weights: Weights, pixels: np.ndarray, exact: np.ndarray) -> None:
     features = load_prefix(weights, image_size=SIZE, engine="openvino", precision="float32")(pixels)

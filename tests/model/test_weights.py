@@ -144,6 +144,7 @@ def test_damaged_cache_is_set_aside_and_fetched_again(warm_cache: Path, damage: 
     assert get_weights(cache_dir=warm_cache) == replace(found, source="cache")
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_leave_one_good_file(wheel_cache: Path) -> None:
     (wheel_cache / "weights" / ".part-killed").mkdir()
     program = (

@@ -19,14 +19,15 @@ from fashion_tuning.service.problems import KINDS, MEDIA_TYPE
 JPEG = {"content-type": "image/jpeg"}
 
 
-@pytest.fixture(scope="module")
+# Of the session: where tests run side by side, a module's are dealt out in several portions.
+@pytest.fixture(scope="session")
 def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("served")
     with serve(folder, "--model", str(model), "--rate", "0", "--feedback", "choices.db", TMPDIR=str(folder)) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def client(server: Server) -> Iterator[httpx.Client]:
     with server.client() as client:
         yield client

@@ -127,6 +127,7 @@ def test_a_stopped_trial_is_finished_with_its_curve_and_what_it_reached(pruned: 
     ]
 
 
+@pytest.mark.slow
 def test_it_agrees_with_itself_and_can_be_trained_again(
     pruned: tuple[Store, StudyRecord], feature_cache: Path, worker: Worker
 ) -> None:
