@@ -12,7 +12,9 @@ def blend(values, shares):
 
     Args:
       values: (batch, ...) float.
-      shares: (batch,) float.
+      shares: (batch,) float; None: values as they are.
     """
+    if shares is None:
+        return values
     shares = keras.ops.reshape(shares, (-1, *(1 for _ in values.shape[1:])))
     return shares * values + (1 - shares) * keras.ops.roll(values, 1, axis=0)

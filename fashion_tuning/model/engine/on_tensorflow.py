@@ -101,11 +101,8 @@ class HeadTrainer(Heads):
         with tf.GradientTape() as tape:
             for place, (head, rows) in enumerate(zip(self.heads, tf.unstack(batch, num=len(self.heads)), strict=True)):
                 labels = tf.gather(self._labels, rows % len(self._labels))
-                features, some = tf.gather(self._features, rows), None
-                if shares is not None:
-                    some = shares[place]
-                    features = blend(features, some)
-                logits = head(features, training=True)
+                some = None if shares is None else shares[place]
+                logits = head(blend(tf.gather(self._features, rows), some), training=True)
                 losses.append(self._loss(labels, logits, some))
                 hits.append(tf.reduce_sum(tf.cast(tf.argmax(logits, 1, tf.int32) == labels, tf.float32)))
             total = tf.add_n([tf.reduce_mean(loss) for loss in losses])
@@ -141,7 +138,13 @@ class Stepper:
     def step(
         self, features: np.ndarray, labels: np.ndarray, shares: np.ndarray | None, *, num_groups: int
     ) -> tuple[float, int]:
-        """Trains the first `num_groups` groups on a batch; the sum of its losses and the number of right answers."""
+        """Trains the first `num_groups` groups on a batch; the sum of its losses and the number of right answers.
+
+        Args:
+          features: (batch, height, width, channels).
+          labels: (batch,) int.
+          shares: (batch,) float32 by which images are blended, see mixup.py; None where the values have no mixup.
+        """
         mixed = [] if shares is None else [tf.constant(shares)]
         given = tf.constant(features, tf.float32), tf.constant(labels, tf.int32), *mixed
         loss, correct = self._step[num_groups](*given)
@@ -152,8 +155,7 @@ class Stepper:
         return self._forward(tf.constant(features, tf.float32)).numpy()
 
     def _run_step(self, groups, features, labels, shares=None):
-        if shares is not None:
-            features = blend(features, shares)
+        features = blend(features, shares)
         variables = [variable for group in groups for variable in group.variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([_tensor(variable) for variable in variables])

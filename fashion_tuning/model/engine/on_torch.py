@@ -47,23 +47,18 @@ class HeadTrainer(Heads):
 
     def _sums(self, order: np.ndarray, shares: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         batches = _tensor(order, torch.int64).split(self._batch_size, dim=1)
-        if shares is None:
-            sums = [self._step(batch) for batch in batches]
-        else:
-            mixed = _tensor(shares, torch.float32).split(self._batch_size, dim=1)
-            sums = [self._step(batch, some) for batch, some in zip(batches, mixed, strict=True)]
+        unmixed = [None] * len(batches)
+        mixed = unmixed if shares is None else _tensor(shares, torch.float32).split(self._batch_size, dim=1)
+        sums = [self._step(batch, some) for batch, some in zip(batches, mixed, strict=True)]
         loss, correct = (torch.stack(one).sum(0).cpu().numpy() for one in zip(*sums, strict=True))
         return loss, correct
 
-    def _step(self, batch, shares=None):
+    def _step(self, batch, shares):
         losses, hits = [], []
         for place, (head, rows) in enumerate(zip(self.heads, batch, strict=True)):
             labels = self._labels[rows % len(self._labels)]
-            features, some = self._features[rows], None
-            if shares is not None:
-                some = shares[place]
-                features = blend(features, some)
-            logits = head(features, training=True)
+            some = None if shares is None else shares[place]
+            logits = head(blend(self._features[rows], some), training=True)
             losses.append(self._loss(labels, logits, some))
             hits.append((logits.detach().argmax(1) == labels).sum())
         total = torch.stack([loss.mean() for loss in losses]).sum()
@@ -90,12 +85,16 @@ class Stepper:
     def step(
         self, features: np.ndarray, labels: np.ndarray, shares: np.ndarray | None, *, num_groups: int
     ) -> tuple[float, int]:
-        """Trains the first `num_groups` groups on a batch; the sum of its losses and the number of right answers."""
-        expected, given, some = _tensor(labels, torch.int64), _tensor(features, torch.float32), None
-        if shares is not None:
-            some = _tensor(shares, torch.float32)
-            given = blend(given, some)
-        logits = self._model(given, training=True)
+        """Trains the first `num_groups` groups on a batch; the sum of its losses and the number of right answers.
+
+        Args:
+          features: (batch, height, width, channels).
+          labels: (batch,) int.
+          shares: (batch,) float32 by which images are blended, see mixup.py; None where the values have no mixup.
+        """
+        expected = _tensor(labels, torch.int64)
+        some = None if shares is None else _tensor(shares, torch.float32)
+        logits = self._model(blend(_tensor(features, torch.float32), some), training=True)
         losses = self._loss(expected, logits, some)
         _update(self._groups[:num_groups], losses.mean())
         return float(losses.detach().sum()), int((logits.detach().argmax(1) == expected).sum())
