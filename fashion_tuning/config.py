@@ -197,10 +197,14 @@ class Card(Table):
         return values
 
     def at_final_size(self) -> Card:
-        """This card as its final run trains: at the final size, with the epochs and patience of [final]."""
+        """This card as its final run trains: at the final size, with the epochs and patience of [final], none pruned.
+
+        A final run compares all that it trains, and none of them may be cut short by the others.
+        """
         images = self.images.model_copy(update={"image_size": self.final_size})
         changes = {"epochs": self.final.epochs, "patience": self.final.patience}
-        return self.model_copy(update={"images": images, "training": self.training.model_copy(update=changes)})
+        training = self.training.model_copy(update=changes)
+        return self.model_copy(update={"images": images, "training": training, "pruning": None})
 
     @property
     def final_size(self) -> int:

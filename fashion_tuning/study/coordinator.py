@@ -20,7 +20,7 @@ from fashion_tuning.study.attempt import Attempt
 from fashion_tuning.study.events import AttemptEnded, EpochEnded, Report, TrialEnded, TrialStarted
 from fashion_tuning.study.executors import Done, Failed, Message, Output, Worker, ready
 from fashion_tuning.study.inputs import Features, shown_parameters, trial_settings
-from fashion_tuning.study.pruning import should_stop
+from fashion_tuning.study.pruning import last_epoch, should_stop
 from fashion_tuning.study.queue import TrialQueue
 from fashion_tuning.tracking.records import TrialRecord, read_attempts, read_curve
 from fashion_tuning.tracking.states import fetch_states, has_states
@@ -175,11 +175,14 @@ class Coordinator:
         self._end(record)
 
     def _reason_to_stop(self, attempt: Attempt) -> str:
-        """Why the trial should not go on; "" where it should, or has no epoch left."""
+        """Why the trial should not go on; "" where it should, or ends here by itself."""
         record, settings = attempt.record, self._card.pruning
-        if settings is None or record.listed or len(attempt.curve) >= record.epochs:
+        if settings is None or record.listed:
             return ""
-        return should_stop(settings, attempt.curve, self._curves)
+        if len(attempt.curve) >= last_epoch(attempt.curve, record.epochs, self._card.training.patience):
+            return ""
+        beside = [one.curve for one in self._running.values() if one is not attempt]
+        return should_stop(settings, attempt.curve, self._curves, running=beside)
 
     def _recorded_curves(self) -> list[Sequence[float]]:
         ended = sorted((record for record in self._agenda.ended if record.completed), key=lambda one: one.tell or 0)

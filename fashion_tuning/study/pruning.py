@@ -8,7 +8,23 @@ from statistics import fmean, median
 from fashion_tuning.config import Pruning
 
 
-def should_stop(settings: Pruning, curve: Sequence[float], others: Sequence[Sequence[float]]) -> str:
+def last_epoch(curve: Sequence[float], epochs: int, patience: int | None) -> int:
+    """Where a trial ends by itself: after `epochs`, or `patience` epochs after its best mean validation accuracy."""
+    best, best_epoch = -1.0, 0
+    for epoch, value in enumerate(curve, 1):
+        if value > best:
+            best, best_epoch = value, epoch
+        elif patience and epoch - best_epoch >= patience:
+            return epoch
+    return epochs
+
+
+def should_stop(
+    settings: Pruning,
+    curve: Sequence[float],
+    others: Sequence[Sequence[float]],
+    running: Sequence[Sequence[float]] = (),
+) -> str:
     """Why a trial is to be stopped after its last epoch so far, as a clause; "" where it goes on.
 
     "median" is the stopping rule of Golovin et al. (2017), Google Vizier, section 3.2.1: the trial's best so far is
@@ -20,13 +36,14 @@ def should_stop(settings: Pruning, curve: Sequence[float], others: Sequence[Sequ
     Args:
       curve: Its mean validation accuracy after each epoch so far.
       others: Those of the trials that ended before, in full; stopped ones too.
+      running: Those of the trials that run beside it, so far; "asha" counts them where they have come that far.
     """
     epoch = len(curve)
     if epoch < settings.start_epochs:
         return ""
     if settings.rule == "median":
         return _median(settings, curve, [other[:epoch] for other in others if other])
-    return _asha(settings, curve, [other[epoch - 1] for other in others if len(other) >= epoch])
+    return _asha(settings, curve, [other[epoch - 1] for other in (*others, *running) if len(other) >= epoch])
 
 
 def _median(settings: Pruning, curve: Sequence[float], others: Sequence[Sequence[float]]) -> str:

@@ -15,6 +15,7 @@ from fashion_tuning.model.features import FeatureRef, verify_shards
 from fashion_tuning.model.trainable import count_parameters
 from fashion_tuning.study import selection
 from fashion_tuning.study.inputs import shown_parameters
+from fashion_tuning.study.pruning import last_epoch
 from fashion_tuning.study.recorded import RecordedStudy
 from fashion_tuning.tracking.records import TrialRecord, artifacts, load_predictions, read_curve
 from fashion_tuning.tracking.store import Store
@@ -100,7 +101,7 @@ class TrialCheck:
             mean = np.mean([self._curves[f"seed_{seed}/{name}"] for seed in self._seeds], axis=0)
             if not np.allclose(mean, self._curves[name], rtol=EXACT, atol=0):
                 yield f"{name} is not the mean of its seeds"
-        last = _last_epoch(self._curves["val_accuracy"], self._record.epochs, self._card.training.patience)
+        last = last_epoch(self._curves["val_accuracy"], self._record.epochs, self._card.training.patience)
         if self._record.pruned:
             if self._epochs >= last:
                 yield f"it was pruned, but came to its end: epochs_run is {self._epochs}"
@@ -195,17 +196,6 @@ def expected_checkpoints(curves: Mapping[str, list[float]], seeds: range) -> Ite
 
 def _improvements(curve: list[float]) -> set[int]:
     return {epoch for epoch, value in enumerate(curve, 1) if value > max(curve[: epoch - 1], default=-1.0)}
-
-
-def _last_epoch(curve: list[float], epochs: int, patience: int | None) -> int:
-    """Where a trial with that mean curve stops."""
-    best = 0
-    for epoch in range(1, len(curve) + 1):
-        if epoch in _improvements(curve):
-            best = epoch
-        elif patience and epoch - best >= patience:
-            return epoch
-    return epochs
 
 
 def _place(name: str) -> tuple[int, int]:

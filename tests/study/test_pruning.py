@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from small_card import make_card, make_card_text
 from study_process import all_runs
 
-from fashion_tuning.config import Card, Pruning
+from fashion_tuning.config import Card, Pruning, parse_card
+from fashion_tuning.study.agenda import Agenda
 from fashion_tuning.study.check import check
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.leaderboard import leaderboard
-from fashion_tuning.study.pruning import should_stop
+from fashion_tuning.study.pruning import last_epoch, should_stop
 from fashion_tuning.study.replay import replay
 from fashion_tuning.tracking.records import StudyRecord, current_study, find_studies, read_attempts, read_curve
 from fashion_tuning.tracking.store import Store
@@ -58,6 +59,28 @@ def test_median_rule(curve: list[float], stops: bool) -> None:
 def test_successive_halving(curve: list[float], num_others: int, stops: bool) -> None:
     reason = should_stop(ASHA, curve, CURVES[:num_others])
     assert bool(reason) == stops, reason
+
+
+def test_successive_halving_counts_the_trials_that_run_beside_and_the_median_does_not() -> None:
+    assert should_stop(ASHA, [0.0, 0.55], [], running=CURVES)
+    assert not should_stop(ASHA, [0.0, 0.55], [], running=[[0.9]])  # it has not come that far
+    assert not should_stop(MEDIAN, [0.0, 0.0], [], running=CURVES)
+
+
+@pytest.mark.parametrize(
+    ("curve", "patience", "last"),
+    [
+        ([0.5, 0.4, 0.4, 0.6], None, 9),
+        ([0.5, 0.4, 0.4], 2, 3),
+        ([0.5, 0.5, 0.5], 2, 3),  # as good is no better
+        ([0.5, 0.4, 0.6, 0.4], 2, 9),
+        ([0.5, 0.4, 0.6, 0.4, 0.6], 2, 5),
+    ],
+)
+def test_a_trial_ends_by_itself_after_its_epochs_or_its_patience(
+    curve: list[float], patience: int | None, last: int
+) -> None:
+    assert last_epoch(curve, 9, patience) == last
 
 
 @given(st.sampled_from([MEDIAN, ASHA]), curves, st.lists(curves, max_size=8))
@@ -125,6 +148,36 @@ def test_a_stopped_trial_is_finished_with_its_curve_and_what_it_reached(pruned: 
     assert [row.also for row in leaderboard(store, study).rows if row.record == stopped[0]] == [
         f"pruned after epoch {stopped[0].metrics['epochs_run']:.0f}"
     ]
+
+
+def test_the_oracle_is_told_what_a_stopped_trial_had_reached(pruned: tuple[Store, StudyRecord]) -> None:
+    """Played from its record to the oracle, each trial is completed, with the best of the epochs it ran."""
+    store, study = pruned
+    records = read_attempts(store, study)
+    card = parse_card(PRUNED, name="small")
+    told = Agenda(card, records, max_trials=8)._search._oracle.trials.values()
+    by_number = dict(zip((record.trial for record in records), told, strict=True))
+    for record in records:
+        trial = by_number[record.trial]
+        curve = [value for _, value in read_curve(store, record.run_id, "val_accuracy")]
+        assert (trial.status, trial.score) == ("COMPLETED", max(curve))
+
+
+def test_what_ends_by_its_patience_is_not_taken_for_pruned(
+    tmp_path: Path, new_uri, run_study: Callable, feature_cache: Path
+) -> None:
+    uri = new_uri(tmp_path)
+    text = PRUNED.replace("epochs = 4", "epochs = 6\npatience = 1").replace("start_trials = 2", "start_trials = 1")
+    study = run_study(text, uri)
+    store = Store(uri)
+    searched = [record for record in read_attempts(store, study) if not record.listed]
+    ends = []
+    for record in searched:
+        curve = [value for _, value in read_curve(store, record.run_id, "val_accuracy")]
+        ends.append(last_epoch(curve, 6, 1) == len(curve))
+        assert ends[-1] == (not record.pruned), record
+    assert any(record.metrics["epochs_run"] < 6 for record, ended in zip(searched, ends, strict=True) if ended)
+    assert check(store, study, cache_dir=feature_cache).differences == ()
 
 
 @pytest.mark.slow
