@@ -260,4 +260,3 @@ BACKBONES: Final = {
 }
 
 NO_CUT: Final = AVERAGE  # all of the network is frozen
-CUTS: Final = (NO_CUT, *dict.fromkeys(cut for one in BACKBONES.values() for cut in one.cuts))

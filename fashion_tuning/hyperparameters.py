@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from fashion_tuning.backbones import BACKBONES, CUTS, NO_CUT
+from fashion_tuning.backbones import BACKBONES, NO_CUT
 
 Number = int | float
 Value = int | float | str
@@ -75,7 +75,8 @@ _ALL: Final = (
     ),
     Hyperparameter("dropout", "dropout", float, *_RATE, short="drop"),
     Hyperparameter("backbone", "backbone", str, *_word(*BACKBONES)),
-    Hyperparameter("cut", "cut", str, *_word(*CUTS), NO_CUT),
+    # Each backbone has cuts of its own: the card, which knows the backbone, says which.
+    Hyperparameter("cut", "cut", str, lambda _: True, "the name of a cut", NO_CUT),
     Hyperparameter(
         "suffix_factor", "learning rate factor of the suffix", float,
         *_number(lambda value: value > 0, "a factor greater than 0"), 1.0, *_IS_CUT,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fashion_tuning.backbones import NO_CUT
+from fashion_tuning.backbones import BACKBONES, NO_CUT
 from fashion_tuning.config import (
     Card,
     Choice,
@@ -630,11 +630,12 @@ def test_the_inputs_beside_the_card_change_the_digest_in_any_order() -> None:
     assert re.fullmatch("[0-9a-f]{16}", digest(values, manifest="a"))
 
 
-def test_the_final_card_differs_in_size_epochs_and_patience_alone() -> None:
-    card = load_card(MAIN)
+def test_the_final_card_differs_in_size_epochs_and_patience_alone_and_prunes_nothing() -> None:
+    card = Card.model_validate({**load_card(MAIN).model_dump(), "pruning": {"rule": "median"}})
     final = card.at_final_size()
     assert (final.images.image_size, final.training.epochs, final.training.patience) == (299, 15, 4)
-    same = final.model_copy(update={"images": card.images, "training": card.training})
+    assert final.pruning is None
+    same = final.model_copy(update={"images": card.images, "training": card.training, "pruning": card.pruning})
     assert same == card
     assert final.training.seeds == card.training.seeds
     assert not card.is_fixed
@@ -656,6 +657,19 @@ def test_backbones_may_be_searched_and_each_trial_has_a_cut_of_its_own() -> None
         Card.model_validate(card)
     card["space"]["backbone"] = {"value": "resnet51"}
     with pytest.raises(ValidationError, match="one of xception, efficientnetv2_b0"):
+        Card.model_validate(card)
+
+
+@pytest.mark.parametrize("where", ["space", "configurations"])
+def test_a_cut_that_no_backbone_has_is_answered_with_those_of_the_card_s_own(where: str) -> None:
+    card = main_values()
+    if where == "space":
+        card["space"]["cut"] = {"values": [NO_CUT, "block15"]}
+    else:
+        card["space"] = card["search"] = None
+        card["configurations"] = [{**card["configurations"][0], "cut": "block15"}]
+    legal = ", ".join((NO_CUT, *BACKBONES["xception"].cuts))
+    with pytest.raises(ValidationError, match=rf"one of {legal}, since backbone = 'xception'"):
         Card.model_validate(card)
 
 
