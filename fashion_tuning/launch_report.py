@@ -54,9 +54,16 @@ def start_report(names: Sequence[str], *, output: Path | None, tracking_uri: str
         study = boards[0].study
         written = write_report(store, study, output or REPORTS / study.experiment)
     else:
-        called = "-".join(dict.fromkeys(board.study.experiment for board in boards))
-        written = write_comparison(compare(store, boards), output or REPORTS / called)
+        written = write_comparison(compare(store, boards), output or REPORTS / _together(boards))
     terminal.report(written)
+
+
+def _together(boards: Sequence[Leaderboard]) -> str:
+    """What the report of several studies is called; never what that of one of them is."""
+    names = [board.study.experiment for board in boards]
+    if len(set(names)) < len(names):  # generations of one study, or cards of one name
+        names = [f"{board.study.experiment}-{board.study.run_id[:8]}" for board in boards]
+    return "-".join(names)
 
 
 def report_at_end(store: Store, study: StudyRecord, terminal: StudyTerminal) -> None:

@@ -17,7 +17,7 @@ def comparison_sections(comparison: Comparison) -> list[Section]:
 
 
 def names(comparison: Comparison) -> dict[str, str]:
-    """What each study is called on the page, by its run id: its experiment, and its digest where two share one."""
+    """What each study is called on the page, by its run id: its experiment, and its run where two share one."""
     studies = [board.study for board in comparison.boards]
     shared = [one.experiment for one in studies]
     return {

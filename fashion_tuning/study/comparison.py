@@ -12,10 +12,10 @@ from fashion_tuning.tracking.records import StudyRecord, read_origin
 from fashion_tuning.tracking.store import Store
 
 # Which parts of a study's digest belong to which kind of difference.
-_KINDS = {
-    "space": ("space", "search", "configurations"),
+KINDS = {
+    "space": ("space", "search", "pruning", "configurations"),
     "training": ("training", "seed", "model"),
-    "data": ("images", "inputs"),
+    "data": ("images", "views", "inputs"),
 }
 _MOST = 12
 
@@ -24,7 +24,8 @@ _MOST = 12
 class ComparedRow:
     """A completed trial among those of all studies; `tied` where it can't be told from the best of them all.
 
-    `comparable` says whether its study has the seeds and the photos of the best one's, so that they can be paired.
+    `comparable` says whether its study has as many seeds as the best one's, and the same photos, so that they can be
+    paired.
     """
 
     rank: int
@@ -100,7 +101,7 @@ def _photos(study: StudyRecord) -> object:
 
 def _differences(store: Store, first: StudyRecord, other: StudyRecord) -> list[Difference]:
     found = []
-    for kind, keys in _KINDS.items():
+    for kind, keys in KINDS.items():
         before, after = ({key: one.parts[key] for key in keys if key in one.parts} for one in (first, other))
         found.append(Difference(other, kind, _short(differences(before, after))))
     versions = differences(read_origin(store, first.run_id), read_origin(store, other.run_id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from small_card import make_card_text, make_wide_text
 import fashion_tuning
 from fashion_tuning.errors import DiskError
 from fashion_tuning.hyperparameters import is_active
+from fashion_tuning.launch_report import _together
 from fashion_tuning.report.comparison import read_comparison
 from fashion_tuning.report.material import read_material
 from fashion_tuning.report.write import write_comparison, write_report
@@ -99,6 +100,14 @@ def test_several_studies_are_ranked_together_and_told_apart(setting: Setting, tm
     assert f"{scores[0]:.4f}" in sentence
     written = write_comparison(comparison, tmp_path / "both")
     assert "training.epochs" in written.page.read_text(encoding="utf-8")
+
+
+def test_two_runs_of_one_experiment_do_not_replace_the_report_of_one(setting: Setting) -> None:
+    names = _together([leaderboard(setting.store, one) for one in (setting.first, setting.second)])
+    assert names == "small-other"
+    board = leaderboard(setting.store, setting.first)
+    again = replace(board, study=replace(setting.first, run_id="0123456789"))
+    assert _together([board, again]) == f"small-{setting.first.run_id[:8]}-small-01234567"
 
 
 def test_the_commands(setting: Setting, tmp_path: Path) -> None:

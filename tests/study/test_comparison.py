@@ -1,0 +1,13 @@
+"""What is told apart of two studies."""
+
+from small_card import make_card
+
+from fashion_tuning.config import Card, Study
+from fashion_tuning.study.comparison import KINDS
+
+
+def test_every_part_of_a_digest_is_compared() -> None:
+    """Views and pruning too, which a card may have."""
+    more = {"views": {"number": 1, "horizontal_flip": True}, "pruning": {"rule": "median"}}
+    card = Card.model_validate({**make_card("random").model_dump(), **more})
+    assert {key for keys in KINDS.values() for key in keys} == set(Study(card=card, inputs={}).parts())
