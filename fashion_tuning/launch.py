@@ -44,12 +44,8 @@ def start_study(
     """
     card = load_card(card_path)
     card_text = card_path.read_text(encoding="utf-8")
-    if card.photos == "drawn" and data_dir is not None:
-        raise UsageError(
-            f"--data {data_dir} with {card_path}, a card of drawn garments",
-            expected="no --data, or a card of photos",
-            action="fashion-tuning tune experiments/xception_150.toml --data FOLDER",
-        )
+    if card.photos == "drawn":
+        refuse_photos(data_dir, f"{card_path}, a card")
     terminal = StudyTerminal(as_json=as_json)
     # Their slow import of Keras runs beside all that follows.
     workers = [Worker() for _ in range(num_workers)]
@@ -82,7 +78,26 @@ def start_study(
         report_at_end(store, study, terminal)
     terminal.banner(dataset)
     # A list of configurations has an end; only a search can go on.
-    terminal.next_steps(study, tracking_uri=tracking_uri, card_path=card_path if card.search else None)
+    terminal.next_steps(
+        study,
+        tracking_uri=tracking_uri,
+        card_path=card_path if card.search else None,
+        data_dirs=[data_dir, *joining] if data_dir else [],
+    )
+
+
+def refuse_photos(data_dir: Path | None, whose: str) -> None:
+    """Drawn garments come from no folder.
+
+    Raises:
+      UsageError: The command names one.
+    """
+    if data_dir is not None:
+        raise UsageError(
+            f"--data {data_dir} with {whose} of drawn garments",
+            expected="no --data, or a card of photos",
+            action="fashion-tuning tune experiments/xception_150.toml --data FOLDER",
+        )
 
 
 def find_photos(

@@ -10,7 +10,7 @@ from fashion_tuning.config import load_card
 from fashion_tuning.data.manifest import SPLITS
 from fashion_tuning.data.source import open_drawn
 from fashion_tuning.errors import UsageError
-from fashion_tuning.launch import find_photos
+from fashion_tuning.launch import find_photos, refuse_photos
 from fashion_tuning.launch_report import report_at_end
 from fashion_tuning.model.weights import get_all_weights
 from fashion_tuning.quiet import silent_stderr
@@ -50,6 +50,8 @@ def start_final(
     path = Path(name) if name.endswith(".toml") else None
     card = load_card(path) if path else None
     text = path.read_text(encoding="utf-8") if path else ""
+    if card is not None and card.photos == "drawn":
+        refuse_photos(data_dir, f"{name}, a card")
     terminal = ModelTerminal(as_json=as_json)
     workers = [Worker() for _ in range(num_workers)]
     try:
@@ -69,6 +71,8 @@ def start_final(
             recorded = read_recorded(store, study)
             card, text = recorded.card, recorded.card_text
         drawn = study is not None and study.photos == "drawn"
+        if drawn:
+            refuse_photos(data_dir, f"{name}, a study")
         dataset = (
             open_drawn(cache_dir=cache_dir)
             if drawn

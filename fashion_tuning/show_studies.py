@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,18 +121,26 @@ class StudyTerminal(Terminal):
         verdict = "agrees with its record" if replay.agrees else "DIFFERS from its record"
         self.line(f"trial {replay.trial:02d} {verdict} (tolerance {replay.tolerance:g})")
 
-    def next_steps(self, study: StudyRecord, *, tracking_uri: str | None, card_path: Path | None) -> None:
-        """The commands to type now; `card_path` where more trials can be asked for."""
+    def next_steps(
+        self, study: StudyRecord, *, tracking_uri: str | None, card_path: Path | None, data_dirs: Sequence[Path] = ()
+    ) -> None:
+        """The commands to type now.
+
+        Args:
+          card_path: Where more trials can be asked for.
+          data_dirs: The folders that the command named; what trains needs them again.
+        """
         if self.as_json:
             return
         store = ["--tracking-uri", tracking_uri] if tracking_uri else []
+        photos = [word for folder in data_dirs for word in ("--data", str(folder))]
         steps = {
             "compare in MLflow": ["ui"],
             "this table again": ["leaderboard", study.experiment],
-            "the final model": ["final-train", str(card_path or study.experiment)],
+            "the final model": ["final-train", str(card_path or study.experiment), *photos],
         }
         if card_path is not None:
-            steps["go on to N trials"] = ["tune", str(card_path), "--max-trials", "N"]
+            steps["go on to N trials"] = ["tune", str(card_path), "--max-trials", "N", *photos]
         self.line("\nnext:")
         for meaning, arguments in steps.items():
             self.line(f"  {meaning:<17}  {shlex.join([_program(), *arguments, *store])}")

@@ -100,6 +100,7 @@ def test_a_group_without_a_command_shows_its_help_as_a_mistake(group: str, tmp_p
         ("leaderboard --json --csv", "both --json and --csv", "one of them"),
         ("tune nix.toml", "nix.toml", "name a card"),
         ("tune experiments/demo.toml --data .", "--data .", "no --data"),
+        ("final-train experiments/demo.toml --data .", "--data .", "no --data"),
     ],
 )
 def test_a_mistake_in_the_command_is_2(typed: str, received: str, action: str, project: Path) -> None:

@@ -98,6 +98,15 @@ def test_next_steps_can_be_typed(capsys: pytest.CaptureFixture[str], monkeypatch
     )
 
 
+def test_next_steps_name_the_folders_of_photos_again(capsys: pytest.CaptureFixture[str]) -> None:
+    StudyTerminal().next_steps(
+        STUDY, tracking_uri=None, card_path=Path("card.toml"), data_dirs=[Path("my photos"), Path("more")]
+    )
+    trains = [line for line in capsys.readouterr().out.splitlines() if "tune card" in line or "final-train" in line]
+    assert len(trains) == 2
+    assert all("--data 'my photos' --data more" in line for line in trains)
+
+
 def test_next_steps_are_short_where_the_program_is_on_the_path(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
