@@ -125,14 +125,15 @@ def add_routes(app: FastAPI, parts: Parts) -> None:
             uploads = await read_pictures(request, parts.limits)
             loaded = parts.champion.current
             found = await parts.answering.answer(loaded, uploads)
-        for one in found:
+        refused = all(one.problem for one in found)
+        for one in found[refused:]:  # the answer to a request that is refused counts its first problem
             if one.problem is not None:
                 parts.metrics.errors.labels(one.problem.kind).inc()
             elif parts.feedback is not None:
                 parts.feedback.remember(one.id, _given(loaded, one))
         results = [_result(one, request.state.request_id) for one in found]
         first = found[0].problem
-        if first is not None and all(one.problem for one in found):
+        if first is not None and refused:
             members = {"results": [one.model_dump() for one in results]} if len(found) > 1 else {}
             raise ProblemError(first.kind, first.detail, members=members)
         return Answers(request_id=request.state.request_id, model=_name(loaded), results=results)

@@ -194,6 +194,19 @@ def test_figures_for_prometheus(client: httpx.Client) -> None:
         assert line in text
 
 
+def test_each_problem_is_counted_once(client: httpx.Client) -> None:
+    def count() -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return sum(
+            float(line.split()[-1]) for line in lines if line.startswith('fashion_errors_total{kind="no-picture"')
+        )
+
+    for photos, problems in (([b"no photo"], 1), ([b"no", b"photo"], 2), ([garment(), b"no photo"], 1)):
+        before = count()
+        client.post("/v1/predict", files=files(*photos))
+        assert count() == before + problems
+
+
 def choose(client: httpx.Client, photo: bytes, category: str, **more: object) -> httpx.Response:
     """Asks for an answer and chooses."""
     (result,) = client.post("/v1/predict", content=photo, headers=JPEG).json()["results"]
