@@ -83,16 +83,20 @@ def require_disk(cost: Cost, *, store: Store, cache_dir: Path) -> None:
     """Makes sure that features and checkpoints will fit; read-only.
 
     Raises:
-      DiskError: One of the disks has less free space than may be needed.
+      DiskError: One of the disks has less free space than may be needed on it.
     """
     wanted = [(cache_dir, cost.feature_bytes, "features")]
     if store.folder:
         wanted.append((store.folder, cost.checkpoint_bytes, "checkpoints"))
+    needed: dict[int, int] = {}  # by disk, which both may share
     for folder, num_bytes, what in wanted:
-        free = shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists())).free
-        if num_bytes > free:
+        there = next(one for one in (folder, *folder.parents) if one.exists())
+        disk, free = there.stat().st_dev, shutil.disk_usage(there).free
+        beside = f", with {size(needed[disk])} of features beside them" if needed.get(disk) else ""
+        needed[disk] = needed.get(disk, 0) + num_bytes
+        if needed[disk] > free:
             raise DiskError(
-                f"{folder} has {size(free)} free, {what} may need {size(num_bytes)}",
+                f"{folder} has {size(free)} free, {what} may need {size(num_bytes)}{beside}",
                 action="free some space, or lower max_trials, epochs or seeds in the card",
             )
 
