@@ -104,7 +104,8 @@ def replay(
         tell(f"trial {record.trial} of {recorded.record.experiment}: training it again")
         weights = _weights(refs["train"].key, cache_dir, tell) if is_long(refs["train"]) else None
         results, failure = _train(worker, recorded, record, refs, scratch, weights)
-        comparisons = _compare(store, record, results, failure, labels=refs["validation"].labels())
+        labels, num_seeds = refs["validation"].labels(), recorded.card.training.seeds
+        comparisons = _compare(store, record, results, failure, labels=labels, num_seeds=num_seeds)
         outcome = Replay(run_id, record.trial, comparisons, tolerance, tuple(_notes(store, recorded)))
         if not repair or not outcome.agrees or failure is not None:
             return outcome
@@ -205,26 +206,35 @@ def _train(
 
 
 def _compare(
-    store: Store, record: TrialRecord, results: list[EpochResult], failure: Failed | None, *, labels: np.ndarray
+    store: Store,
+    record: TrialRecord,
+    results: list[EpochResult],
+    failure: Failed | None,
+    *,
+    labels: np.ndarray,
+    num_seeds: int,
 ) -> tuple[Comparison, ...]:
     replayed_error = failure.kind if failure else ""
     if record.error or replayed_error:
         same = 0.0 if record.error == replayed_error else float("inf")
         outcome = Comparison("outcome", record.error or "completed", replayed_error or "completed", same)
-        return (outcome, *_compare_curves(store, record, results))
+        return (outcome, *_compare_curves(store, record, results, num_seeds=num_seeds))
     probabilities = np.stack([result.probabilities for result in results])
     curve = [float(result.val_accuracy.mean()) for result in results]
     best_epoch = selection.best_epoch(curve)
+    correct = selection.correct(probabilities[best_epoch - 1], labels)
     best = {
         "best_val_accuracy": curve[best_epoch - 1],
-        "best_val_accuracy_se": selection.standard_error(selection.correct(probabilities[best_epoch - 1], labels)),
+        "best_val_accuracy_se": selection.standard_error(correct),
         "best_epoch": float(best_epoch),
         "epochs_run": float(len(curve)),
     }
+    if (spread := selection.seed_spread(correct)) is not None:
+        best["best_val_accuracy_seed_sd"] = spread
     comparisons = [
         Comparison(name, record.metrics[name], value, abs(record.metrics[name] - value)) for name, value in best.items()
     ]
-    comparisons += _compare_curves(store, record, results)
+    comparisons += _compare_curves(store, record, results, num_seeds=num_seeds)
     try:
         kept, _ = read_predictions(store, record)
     except StoreError:
@@ -234,16 +244,18 @@ def _compare(
     return (*comparisons, Comparison("predictions", float(kept.mean()), float(ours.mean()), largest))
 
 
-def _compare_curves(store: Store, record: TrialRecord, results: list[EpochResult]) -> list[Comparison]:
+def _compare_curves(
+    store: Store, record: TrialRecord, results: list[EpochResult], *, num_seeds: int
+) -> list[Comparison]:
     comparisons = []
-    num_seeds = len(results[0].loss) if results else 0
     for name in CURVES:
         for seed in range(1, num_seeds + 1):
             ours = [float(getattr(result, name)[seed - 1]) for result in results]
             theirs = [value for _, value in read_curve(store, record.run_id, f"seed_{seed}/{name}")]
             same_length = len(ours) == len(theirs)
-            largest = float(np.abs(np.subtract(ours, theirs)).max()) if same_length else float("inf")
-            comparisons.append(Comparison(f"seed_{seed}/{name}", theirs[-1] if theirs else "none", ours[-1], largest))
+            largest = float(np.abs(np.subtract(ours, theirs)).max(initial=0.0)) if same_length else float("inf")
+            last = [curve[-1] if curve else "none" for curve in (theirs, ours)]
+            comparisons.append(Comparison(f"seed_{seed}/{name}", last[0], last[1], largest))
     return comparisons
 
 

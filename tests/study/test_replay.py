@@ -68,7 +68,14 @@ def test_a_trial_gives_the_same_numbers_alone_after_others_first_and_last(study:
         assert {one.difference for one in outcome.comparisons} == {0.0}  # to the last bit, on one machine
         assert outcome.notes == ()
     names = {one.name for one in outcomes[0].comparisons}
-    assert {"best_val_accuracy", "best_val_accuracy_se", "best_epoch", "predictions", "seed_2/val_loss"} <= names
+    assert {
+        "best_val_accuracy",
+        "best_val_accuracy_se",
+        "best_val_accuracy_seed_sd",
+        "best_epoch",
+        "predictions",
+        "seed_2/val_loss",
+    } <= names
     assert next(one for one in outcomes if one.trial == 3).comparisons[0].name == "outcome"
 
 
@@ -82,6 +89,17 @@ def test_another_number_on_record_is_a_difference(study: Study, worker: Worker) 
     assert [one.name for one in outcome.comparisons if one.difference] == ["best_val_accuracy"]
     assert replayed(study, run, worker, tolerance=0.02).agrees
     store.client.log_metric(run.info.run_id, "best_val_accuracy", value, step=2)
+
+
+def test_a_curve_on_record_that_no_replay_reaches_is_a_difference(study: Study, worker: Worker) -> None:
+    """Of a trial that diverges before its first epoch has ended there is none."""
+    store, _, _ = study
+    run = next(one for one in runs_of(store) if one.data.tags.get("fashion.error") == "diverged")
+    names = {one.name for one in replayed(study, run, worker).comparisons}
+    assert {"outcome", "seed_1/loss", "seed_2/val_accuracy"} <= names
+    store.client.log_metric(run.info.run_id, "seed_2/val_accuracy", 0.5, step=9)
+    assert not replayed(study, run, worker).agrees
+    store.client.delete_run(run.info.run_id)
 
 
 def test_another_machine_on_record_is_noted(study: Study, worker: Worker) -> None:
