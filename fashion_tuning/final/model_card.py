@@ -5,7 +5,7 @@ from __future__ import annotations
 from fashion_tuning.backbones import BACKBONES, NO_CUT
 from fashion_tuning.final.outcome import Outcome
 from fashion_tuning.hyperparameters import all_values, setting
-from fashion_tuning.study.inputs import StudyInputs
+from fashion_tuning.study.inputs import StudyInputs, averages
 
 _SHAPES = {
     "squash": "squashed into a square",
@@ -44,8 +44,11 @@ def model_card(outcome: Outcome, inputs: StudyInputs) -> str:
         " (standard error); the model was chosen by it, so that it flatters",
     ]
     evaluation, figures = outcome.evaluation, outcome.evaluation.figures
+    if averages(inputs.card):
+        lines[-1] += "; probabilities are means over each photo and the views that it trained on"
+    mean = f", mean of {evaluation.num_views} views each" if evaluation.num_views > 1 else ""
     lines += [
-        f"- test, look {evaluation.look}: accuracy {figures.accuracy:.4f}, 95% interval"
+        f"- test, look {evaluation.look}{mean}: accuracy {figures.accuracy:.4f}, 95% interval"
         f" {figures.low:.4f} to {figures.high:.4f}; among the first three {figures.top_3:.4f};"
         f" expected calibration error {figures.calibration_error:.3f}",
         "",
@@ -60,8 +63,7 @@ def model_card(outcome: Outcome, inputs: StudyInputs) -> str:
         "",
         "### Limits",
         "- One garment in the picture, and one of these categories: anything else gets one of them all the same.",
-        "- Its photos come from few contributors; those of the test split are other people's than those of train,"
-        " but neither are a sample of a shop's.",
+        "- Its figures hold for photos like those of this data set, which are no sample of a shop's.",
         "- Classes are not equally frequent, and not equally so in every split.",
     ]
     if dataset.kind == "drawn":

@@ -42,7 +42,7 @@ def read_confusion(evaluation: Evaluation) -> str:
     figures = evaluation.figures
     accuracy = (
         f"{evaluation.split.capitalize()} accuracy {figures.accuracy:.4f}, 95% interval {figures.low:.4f} to"
-        f" {figures.high:.4f}, {figures.num_images} photos, look {evaluation.look}"
+        f" {figures.high:.4f}, {figures.num_images} photos, look {evaluation.look}{_mean(evaluation)}"
     )
     mistakes = figures.confusion - np.diag(np.diag(figures.confusion))
     if not mistakes.any():
@@ -64,6 +64,10 @@ def read_calibration(evaluation: Evaluation) -> str:
         f"The model is {abs(difference):.3f} {word} than right on average (mean confidence {confidence:.3f}, accuracy"
         f" {figures.accuracy:.3f}); expected calibration error {figures.calibration_error:.3f}."
     )
+
+
+def _mean(evaluation: Evaluation) -> str:
+    return f", mean of {evaluation.num_views} views each" if evaluation.num_views > 1 else ""
 
 
 def _span_of(numbers: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ from fashion_tuning.report.axes import Axis, make_axes
 from fashion_tuning.report.importance import NUM_DRAWS, importances
 from fashion_tuning.report.material import Material
 from fashion_tuning.report.section import Section, Table, drawn, without_empty
+from fashion_tuning.study.inputs import averages
 from fashion_tuning.wording import count
 
 MAX_PAIRED: Final = 4
@@ -264,4 +265,6 @@ def _provenance(material: Material) -> Section:
         "Scores are mean validation accuracies over seeds, at the epoch where the mean is highest; standard errors"
         " are bootstraps over seeds and photos. Test is not read by a study."
     )
+    if averages(card):
+        note += " Validation probabilities are means over each photo and the views that a trial trains on."
     return Section("measured", "How it was measured", (note,), table=Table(("what", "value"), tuple(rows)))

@@ -341,6 +341,12 @@ def evaluation(labels: list[int], predicted: list[int], *, confidence: float) ->
     return Evaluation("r", "test", 2, figures, (figures.accuracy,), None, None)
 
 
+def test_figures_of_averages_say_so() -> None:
+    found = evaluation([0, 1, 2], [0, 1, 2], confidence=0.8)
+    assert "views" not in outcome_readings.read_confusion(found)
+    assert ", look 2, mean of 3 views each" in outcome_readings.read_confusion(replace(found, num_views=3))
+
+
 def test_confusion_and_calibration_in_words() -> None:
     found = evaluation([0, 0, 0, 1, 1, 2, 2, 2, 2, 2], [0, 1, 1, 1, 1, 2, 2, 2, 2, 0], confidence=0.8)
     assert outcome_readings.read_confusion(found).startswith("Test accuracy 0.7000, 95% interval ")
