@@ -16,7 +16,7 @@ from fashion_tuning.data.views import IDENTITY
 from fashion_tuning.errors import DataError, StoreError, UsageError
 from fashion_tuning.figures import Mistake, draw_confusion, draw_mistakes, draw_reliability
 from fashion_tuning.files import scratch_folder, write_text
-from fashion_tuning.measures import Figures, PairedTest, mcnemar, measure
+from fashion_tuning.measures import Figures, PairedTest, mcnemar, measure, sure_from
 from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict, predict_mean
 from fashion_tuning.model.features import (
     FeatureKey,
@@ -30,10 +30,10 @@ from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import averages, trial_key, trial_views
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
-from fashion_tuning.tracking.evaluation_run import BY, FINAL_RUN, LOOK, MANIFEST, MODEL, SPLIT, look
-from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts
+from fashion_tuning.tracking.evaluation_run import BY, FINAL_RUN, LOOK, MODEL, SPLIT, look
+from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts, read_predictions
 from fashion_tuning.tracking.store import Store
-from fashion_tuning.tracking.tag_names import STUDY
+from fashion_tuning.tracking.tag_names import MANIFEST, STUDY
 
 NUM_MISTAKES = 24
 
@@ -223,6 +223,16 @@ def _require_photos(ref: FeatureRef, root: Path) -> None:
             expected="the photos that the model was made of",
             action="name their folder with --data",
         )
+
+
+def unsure_below(store: Store, winner: TrialRecord) -> float:
+    """Below which probability the model that ships is not sure, by its kept validation predictions; read-only.
+
+    Raises:
+      StoreError: They can't be read.
+    """
+    probabilities, labels = read_predictions(store, winner)
+    return sure_from(probabilities[0, int(winner.metrics["best_epoch"]) - 1], labels)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from fashion_tuning.config import Card
 from fashion_tuning.hyperparameters import Value
 from fashion_tuning.study.inputs import StudyInputs
 from fashion_tuning.study.leaderboard import leaderboard
+from fashion_tuning.tracking import tag_names
 from fashion_tuning.tracking.origin import Origin
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord
 from fashion_tuning.tracking.store import Store
@@ -87,7 +88,7 @@ class Job:
             digest=hashlib.sha256(text.encode()).hexdigest()[:16],
             study=self.study.digest if self.study else self.inputs.study.digest,
             parts=self.parts,
-            sources={"fashion.source_study_run": self.study.run_id} if self.study else {},
+            sources={tag_names.SOURCE_STUDY_RUN: self.study.run_id} if self.study else {},
         )
 
 

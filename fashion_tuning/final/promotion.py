@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fashion_tuning.measures import PairedTest, mcnemar
-from fashion_tuning.tracking import registry
+from fashion_tuning.tracking import registry, tag_names
 from fashion_tuning.tracking.records import TrialRecord, read_predictions, read_trial
 from fashion_tuning.tracking.registry import Version
 from fashion_tuning.tracking.store import Store
@@ -65,9 +65,9 @@ def _decide(
         return override, f"{option} was given, which overrides the comparison{stays}"
     if champion is None:
         return True, "there was no champion"
-    if champion.tags.get("fashion.manifest") != manifest:
+    if champion.tags.get(tag_names.MANIFEST) != manifest:
         return False, f"{champion} was made of other photos, so that nothing can be paired; --promote decides"
-    found = read_trial(store, champion.tags.get("fashion.trial_run", ""))
+    found = read_trial(store, champion.tags.get(tag_names.TRIAL_RUN, ""))
     if found is None:
         return False, f"the trial of {champion} is not in the store, so that nothing can be paired; --promote decides"
     test = _compare(store, winner, found[0])

@@ -5,21 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from fashion_tuning.errors import ParityError
-from fashion_tuning.evaluate import best_heads
+from fashion_tuning.evaluate import best_heads, unsure_below
 from fashion_tuning.files import scratch_folder, sha256_of
 from fashion_tuning.final.job import Job
 from fashion_tuning.final.reduced import compare, require_agreement
 from fashion_tuning.hyperparameters import all_values
-from fashion_tuning.measures import sure_from
 from fashion_tuning.model.features import FeatureKey, FeatureRef, compute_features, feature_ref
 from fashion_tuning.model.shipped import ModelCard
 from fashion_tuning.model.whole import Parity, ship
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs, averages, sizing, trial_views
-from fashion_tuning.tracking import registry
-from fashion_tuning.tracking.records import TrialRecord, read_predictions
+from fashion_tuning.tracking import registry, tag_names
+from fashion_tuning.tracking.records import TrialRecord
 from fashion_tuning.tracking.registry import Version
-from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import FinalRun
 
 PARITY = 1e-4  # of probabilities: whole model against prefix plus head
@@ -72,16 +70,6 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
     return version, parity
 
 
-def unsure_below(store: Store, winner: TrialRecord) -> float:
-    """Below which probability the model that ships is not sure, by its kept validation predictions; read-only.
-
-    Raises:
-      StoreError: They can't be read.
-    """
-    probabilities, labels = read_predictions(store, winner)
-    return sure_from(probabilities[0, int(winner.metrics["best_epoch"]) - 1], labels)
-
-
 def _exact_validation(inputs: StudyInputs, key: FeatureKey, worker: Worker) -> FeatureRef:
     """The validation photos' exact features, computed where the card's mode is a reduced one."""
     ref = feature_ref(key, "validation", manifest=inputs.dataset.manifest, cache_dir=inputs.cache_dir)
@@ -92,11 +80,11 @@ def _exact_validation(inputs: StudyInputs, key: FeatureKey, worker: Worker) -> F
 
 def _version_tags(job: Job, run: FinalRun, winner: TrialRecord) -> dict[str, str]:
     tags = {
-        "fashion.study": run.record.study,
-        "fashion.trial_run": winner.run_id,
-        "fashion.manifest": job.inputs.dataset.manifest.digest,
+        tag_names.STUDY: run.record.study,
+        tag_names.TRIAL_RUN: winner.run_id,
+        tag_names.MANIFEST: job.inputs.dataset.manifest.digest,
         "image_size": str(job.inputs.card.images.image_size),
         "best_val_accuracy": f"{winner.metrics['best_val_accuracy']:.4f}",
         "best_val_accuracy_se": f"{winner.metrics['best_val_accuracy_se']:.4f}",
     }
-    return tags | ({"fashion.study_run": job.study.run_id} if job.study else {})
+    return tags | ({tag_names.STUDY_RUN: job.study.run_id} if job.study else {})

@@ -20,7 +20,7 @@ from fashion_tuning.study.ownership import owned
 from fashion_tuning.study.plan import estimate_listed, make_plan, require_disk
 from fashion_tuning.study.recorded import read_recorded
 from fashion_tuning.study.session import close_left, closing, computed_features, log_views, open_attempts
-from fashion_tuning.tracking import registry
+from fashion_tuning.tracking import registry, tag_names
 from fashion_tuning.tracking.evaluation_run import find_evaluation
 from fashion_tuning.tracking.records import TrialRecord, current_study, find_studies
 from fashion_tuning.tracking.store import Store
@@ -175,9 +175,9 @@ def _record_choice(
         }
     run.choose(
         {
-            "fashion.source_trial_run": by_name[candidate.source].run_id,
-            "fashion.candidate_run": candidate.run_id,
-            "fashion.chosen_run": winner.run_id,
+            tag_names.SOURCE_TRIAL_RUN: by_name[candidate.source].run_id,
+            tag_names.CANDIDATE_RUN: candidate.run_id,
+            tag_names.CHOSEN_RUN: winner.run_id,
         },
         {name: str(value) for name, value in winner.values.items()},
         metrics,

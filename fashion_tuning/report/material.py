@@ -11,6 +11,7 @@ from fashion_tuning.config import Card
 from fashion_tuning.errors import StoreError
 from fashion_tuning.evaluate import Evaluation, read_evaluation
 from fashion_tuning.hyperparameters import Value
+from fashion_tuning.study.final_queue import CANDIDATE
 from fashion_tuning.study.leaderboard import Leaderboard, Row, leaderboard
 from fashion_tuning.study.recorded import read_recorded
 from fashion_tuning.tracking.evaluation_run import find_evaluation
@@ -24,7 +25,7 @@ from fashion_tuning.tracking.records import (
 )
 from fashion_tuning.tracking.registry import version_of_run
 from fashion_tuning.tracking.store import Store
-from fashion_tuning.tracking.tag_names import MACHINE, VERSIONS
+from fashion_tuning.tracking.tag_names import COMMIT, MACHINE, SOURCE_STUDY_RUN, VERSIONS
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def read_material(store: Store, study: StudyRecord) -> Material:
         "data": recorded.record.photos,
         "manifest": recorded.manifest.digest,
         "weights": ", ".join(key.weights for key in recorded.keys.values()),
-        "commit": tags.get("fashion.commit", ""),
+        "commit": tags.get(COMMIT, ""),
         **json.loads(tags.get(MACHINE, "{}")),
         **json.loads(tags.get(VERSIONS, "{}")),
     }
@@ -183,7 +184,7 @@ def _read_final(store: Store, study: StudyRecord, trials: list[Trial]) -> Final 
         run = store.get_run(record.run_id)
         if record.status != "FINISHED" or run is None:
             continue
-        if run.data.tags.get("fashion.source_study_run") == study.run_id:
+        if run.data.tags.get(SOURCE_STUDY_RUN) == study.run_id:
             break
     else:
         return None
@@ -191,7 +192,7 @@ def _read_final(store: Store, study: StudyRecord, trials: list[Trial]) -> Final 
     by_source = {
         one.source: one
         for one in latest_attempts(read_attempts(store, record))
-        if one.stage == "candidate" and one.completed
+        if one.stage == CANDIDATE and one.completed
     }
     pairs = [
         Pair(name, trial.score, by_source[name].metrics["best_val_accuracy"])

@@ -14,7 +14,7 @@ from fashion_tuning.model.extraction import pixel_batches
 from fashion_tuning.study.final_queue import BASELINE
 from fashion_tuning.study.inputs import sizing
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
-from fashion_tuning.tracking import registry
+from fashion_tuning.tracking import registry, tag_names
 from fashion_tuning.tracking.records import latest_attempts, read_attempts, read_study
 from fashion_tuning.tracking.registry import Version
 from fashion_tuning.tracking.store import Store
@@ -70,7 +70,7 @@ def find_registered(store: Store, model: str) -> Registered:
     version = registry.require_version(store, model)
     final = read_study(store, version.run_id, kinds=("final",))
     trials = latest_attempts(read_attempts(store, final)) if final else []
-    winner = next((one for one in trials if one.run_id == version.tags.get("fashion.trial_run")), None)
+    winner = next((one for one in trials if one.run_id == version.tags.get(tag_names.TRIAL_RUN)), None)
     if final is None or winner is None:
         raise StoreError(f"{version} names a final run {version.run_id} that the store does not have any more")
     baseline = next((one for one in trials if one.stage == BASELINE and one.completed), None)

@@ -42,13 +42,11 @@ class RegisteredSource:
 
     def _recorded_threshold(self, version: Version) -> float | None:
         """For files of before it stood inside: from the kept validation predictions, where the store has them."""
-        from fashion_tuning.measures import sure_from  # with scikit-learn, which nothing else here needs
+        from fashion_tuning.evaluate import unsure_below  # with scikit-learn, which nothing else here needs
         from fashion_tuning.service.registered import find_registered
-        from fashion_tuning.tracking.records import read_predictions
 
         try:
-            winner = find_registered(self._store, str(version).replace(" version ", "/")).subject.winner
-            probabilities, labels = read_predictions(self._store, winner)
+            registered = find_registered(self._store, str(version).replace(" version ", "/"))
+            return unsure_below(self._store, registered.subject.winner)
         except StoreError:
             return None
-        return sure_from(probabilities[0, int(winner.metrics["best_epoch"]) - 1], labels)

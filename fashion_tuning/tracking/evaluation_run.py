@@ -14,10 +14,10 @@ from fashion_tuning.errors import FashionTuningError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.tracking import lease, tag_names
 from fashion_tuning.tracking.store import Store
+from fashion_tuning.tracking.tag_names import MANIFEST
 from fashion_tuning.tracking.trial_run import close_as_killed
 
 SPLIT = "fashion.split"
-MANIFEST = "fashion.manifest"
 MODEL = "fashion.model"
 FINAL_RUN = "fashion.final_run"
 BY = "fashion.by"  # the command that looks

@@ -22,7 +22,7 @@ from fashion_tuning.wording import duration
 OWNER = "fashion.owner"
 HEARTBEAT_SECONDS = 10.0
 LEASE_SECONDS = 60.0  # without a heartbeat, an owner on another machine is taken for gone
-GONE_SECONDS = 900.0  # longer than any store is waited for
+GONE_SECONDS = 900.0  # longer than a store is waited for unless a person says so
 SETTLING_SECONDS = 2.0  # a rival's name, written at the same moment, shows by then
 
 

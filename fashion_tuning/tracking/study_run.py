@@ -66,7 +66,7 @@ class StudyRun:
             **origin.sources,
             tag_names.PHOTOS: origin.dataset.kind,
             lease.OWNER: lease.as_tag(owner),
-            "fashion.commit": source_commit(),
+            tag_names.COMMIT: source_commit(),
             **_source(cls.kind),
             tag_names.VERSIONS: json.dumps(versions()),
             tag_names.MACHINE: json.dumps(machine()),

@@ -1,4 +1,4 @@
-"""Names of the tags that a study, its trials and its final runs have in MLflow, and texts of any length in tags."""
+"""Names of the tags of studies, trials, final runs and versions in MLflow, and texts of any length in tags."""
 
 from collections.abc import Mapping
 
@@ -24,8 +24,16 @@ PRUNED = "fashion.pruned"
 ERROR = "fashion.error"
 ERROR_MESSAGE = "fashion.error_message"
 PHOTOS = "fashion.photos"
+MANIFEST = "fashion.manifest"
+COMMIT = "fashion.commit"
 MACHINE = "fashion.machine"
 VERSIONS = "fashion.versions"
+SOURCE_STUDY_RUN = "fashion.source_study_run"  # of a final run
+SOURCE_TRIAL_RUN = "fashion.source_trial_run"
+CANDIDATE_RUN = "fashion.candidate_run"
+CHOSEN_RUN = "fashion.chosen_run"
+TRIAL_RUN = "fashion.trial_run"  # of a registered version: the one that was chosen
+STUDY_RUN = "fashion.study_run"
 PARENT = "mlflow.parentRunId"
 
 _TAG_LENGTH = 5000  # MLflow cuts longer ones without a word; some databases sooner than others
