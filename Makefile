@@ -1,5 +1,5 @@
 # Every verb sets itself up: .venv is made or refreshed only when pyproject.toml or the lock changed.
-# Settings: CARD=experiments/course.toml  ARGS="--max-trials 30"  PYTHON=python3.12
+# Settings: CARD=experiments/course.toml (of tune and final-train)  ARGS="--max-trials 30"  PYTHON=python3.12
 
 PYTHON ?= python3
 CARD ?= experiments/xception_150.toml
@@ -16,7 +16,7 @@ RUN := $(BIN)/fashion-tuning
 
 help: ## Show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  settings: CARD=experiments/course.toml ARGS="--max-trials 30" PYTHON=python3.12'
+	@echo '  settings: CARD=experiments/course.toml (of tune and final-train) ARGS="--max-trials 30" PYTHON=python3.12'
 
 tune: $(READY) ## Run the study, or go on with it; ends with a leaderboard
 	$(RUN) tune $(CARD) $(ARGS)

@@ -32,7 +32,10 @@ def cache_verify() -> None:
     from fashion_tuning.show import Terminal
 
     problems = verify_cache(cache_folder())
-    Terminal().problems(problems, good="every file in the cache is as it was written")
+    Terminal().problems(
+        problems,
+        good="every feature in the cache is as it was written; weights and photos are verified when they are used",
+    )
     if problems:
         raise typer.Exit(1)
 

@@ -2,10 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Final
-
-# Raise it when a change of this module moves a photo: the manifest's digest changes with it.
-SPLIT_VERSION: Final = 1
 
 
 def split_class_folders(paths: Mapping[str, Sequence[str]], *, seed: int = 1) -> list[tuple[str, str, str]]:

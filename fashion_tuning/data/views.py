@@ -10,7 +10,7 @@ from typing import Final, Self
 import numpy as np
 from scipy.ndimage import affine_transform
 
-VIEW_VERSION: Final = 1  # raise it when a change of this module changes a pixel
+VIEW_VERSION: Final = 1  # raise it, and TRAINING_VERSION, when a change of this module changes a pixel
 _GREY: Final = 128
 _LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 

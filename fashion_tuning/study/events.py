@@ -51,7 +51,7 @@ class FeaturesProgress:
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial begins; `best` is the best completed trial so far."""
+    """A trial begins."""
 
     record: TrialRecord
     max_trials: int | None

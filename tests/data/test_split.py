@@ -46,7 +46,7 @@ def test_classes_do_not_touch_each_other():
 
 def test_the_rule_is_pinned():
     rows = split_class_folders({"hat": files("hat", 10)})
-    # Where this changes, SPLIT_VERSION must.
+    # Where this changes, folders on record get another manifest, and their studies begin anew.
     assert [path for path, _, split in rows if split == "validation"] == ["hat/7.jpg"]
     assert [path for path, _, split in rows if split == "test"] == ["hat/2.jpg"]
 

@@ -280,6 +280,23 @@ def test_after_a_stop_it_goes_on_as_if_there_had_been_none(
     assert_same(resumed, unbroken)
 
 
+@pytest.mark.slow
+def test_a_learning_rate_that_was_halved_stays_halved_after_a_stop(photos: Photos, tmp_path: Path) -> None:
+    """So small a rate moves no answer, so the plateau begins with the first epoch."""
+    values = {**PLAIN, "learning_rate": 1e-7, "schedule": "plateau"}
+    settings = replace(SETTINGS, values=values, epochs=6, num_seeds=1)
+    unbroken = list(photos.train(settings, tmp_path / "unbroken"))
+    first = photos.train(settings, tmp_path / "first")
+    rates = []
+    for _ in range(4):
+        state = np.load(next(first).state)  # type: ignore[arg-type]
+        scalars = [float(state[name]) for name in state.files if state[name].shape == ()]
+        rates.append([rate for rate in (1e-7, 5e-8) if np.isclose(scalars, rate, rtol=1e-3, atol=0).any()])
+    first.close()
+    assert rates == [[1e-7], [1e-7], [5e-8], [5e-8]]
+    assert_same(list(photos.train(settings, tmp_path / "first")), unbroken)
+
+
 def assert_same(ours: list[EpochResult], theirs: list[EpochResult]) -> None:
     """Every number of every epoch, in every bit, and what the checkpoints answer."""
     assert [one.epoch for one in ours] == [one.epoch for one in theirs]
