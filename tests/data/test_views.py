@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fashion_tuning.data.contact_sheet import draw_views
 from fashion_tuning.data.views import IDENTITY, View
 
 SIDE = 60
@@ -179,3 +180,13 @@ def test_views_are_pinned() -> None:
     ramp = (np.arange(16 * 16 * 3).reshape(16, 16, 3) * 7 % 256).astype(np.uint8)
     sums = {name: int(View(1, **{name: value}).apply(ramp, PHOTO).astype(int).sum()) for name, value in EACH.items()}
     assert sums == PINNED
+
+
+def test_a_contact_sheet_has_a_row_per_photo_and_a_column_per_view() -> None:
+    colours = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40  # of two views of three photos
+    sheet = np.asarray(draw_views([np.stack([np.full((9, 9, 3), one, np.uint8) for one in row]) for row in colours]))
+    height, width, _ = sheet.shape
+    assert height > width
+    for column, row in np.ndindex(2, 3):
+        middle = sheet[(2 * row + 1) * height // 6, (2 * column + 1) * width // 4]
+        assert middle.tolist() == [colours[column, row]] * 3
