@@ -29,6 +29,7 @@ from fashion_tuning.model.whole import compose, save
 CUTS = ("avg_pool", "block14")
 SIZING = Sizing(71, "bilinear")
 VALUES = {"learning_rate": 0.001, "dense_units": 10, "dropout": 0.2}
+NUM_SEEDS = 16  # of the trial whose scores are compared
 
 
 def features_at(cut: str, dataset: Dataset, weights: Weights, cache: Path) -> dict[str, FeatureRef]:
@@ -52,7 +53,7 @@ def features_at(cut: str, dataset: Dataset, weights: Weights, cache: Path) -> di
 
 
 def make(folder: Path, backend: str) -> None:
-    """Features at each cut, and of a trial on each the checkpoint and what that said; a whole model of the first."""
+    """Features at each cut, and of a trial on each the checkpoint and what that said; a whole model, seeds' scores."""
     cache = folder / "cache"
     dataset, weights = open_dataset(folder / "photos", cache_dir=cache), get_weights(cache_dir=cache)
     made: dict[str, np.ndarray] = {}
@@ -68,7 +69,15 @@ def make(folder: Path, backend: str) -> None:
     whole = folder / f"{backend}-whole.keras"
     save(compose(weights, folder / f"{backend}-{CUTS[0]}.keras", card), card, whole)
     made["whole"] = answers(whole, dataset)
+    made["scores"] = scores(features_at(CUTS[0], dataset, weights, cache), folder / backend / "scores")
     np.savez(folder / f"{backend}.npz", **made)
+
+
+def scores(refs: dict[str, FeatureRef], scratch: Path) -> np.ndarray:
+    """Validation accuracy of each seed of a trial at the epoch where their mean is highest, (seeds,)."""
+    settings = TrialSettings(values=VALUES, epochs=10, num_seeds=NUM_SEEDS, study_seed=1, batch_size=16)
+    results = list(train_trial(settings, refs["train"], refs["validation"], scratch))
+    return max((result.val_accuracy for result in results), key=np.mean)
 
 
 def read(folder: Path, backend: str) -> None:
