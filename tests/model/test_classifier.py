@@ -150,6 +150,7 @@ def test_answers_may_be_averaged_over_views(path: Path, tmp_path: Path, weights:
     assert not np.allclose(answer.probabilities, alone.probabilities, atol=1e-5)
 
 
+@pytest.mark.slow  # quick are the averages above, and what is asked of them in test_sources.py
 def test_a_model_whose_figures_are_averages_answers_with_averages(path: Path, tmp_path: Path, weights: Weights) -> None:
     card = replace(CARD, views=(View(1, horizontal_flip=True).name,), average=True)
     save(compose(weights, path.parent / "head.keras", card), card, tmp_path / "model.keras")

@@ -268,6 +268,7 @@ def test_killed_process_loses_the_shard_in_hand_and_a_waiting_one_goes_on(
     np.testing.assert_array_equal(load_features(empty.ref()), expected)
 
 
+@pytest.mark.slow  # quick is the one above, where the other goes on
 def test_of_two_processes_one_computes_and_the_other_waits_for_it(
     empty: Cache, expected: np.ndarray, tmp_path: Path
 ) -> None:

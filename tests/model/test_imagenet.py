@@ -52,6 +52,7 @@ def test_the_five_likeliest_classes_in_order(cache_dir: Path, photo: Path) -> No
     assert done.stdout.splitlines()[0].endswith("class_999")
 
 
+@pytest.mark.slow  # quick are the same words in test_weights.py
 def test_without_weights_it_says_where_to_get_them(tmp_path: Path, photo: Path) -> None:
     closed = dict.fromkeys(("https_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
     done: subprocess.CompletedProcess[str] = run(

@@ -24,7 +24,12 @@ def load(path: Path, average_views: bool | None = None, *, engine: str = "keras"
 
 @pytest.mark.parametrize(
     ("average", "asked", "num_views", "threshold"),
-    [(True, None, 2, 0.2), (True, False, 1, None), (False, None, 1, 0.2), (False, True, 2, None)],
+    [
+        (True, None, 2, 0.2),
+        (False, True, 2, None),
+        pytest.param(True, False, 1, None, marks=pytest.mark.slow),
+        pytest.param(False, None, 1, 0.2, marks=pytest.mark.slow),
+    ],
 )
 def test_views_are_averaged_as_the_card_says_or_as_asked(
     average: bool, asked: bool | None, num_views: int, threshold: float | None, make_model: Callable[..., Path]

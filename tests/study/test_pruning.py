@@ -163,6 +163,7 @@ def test_the_oracle_is_told_what_a_stopped_trial_had_reached(pruned: tuple[Store
         assert (trial.status, trial.score) == ("COMPLETED", max(curve))
 
 
+@pytest.mark.slow  # quick is `last_epoch` above, on which both sides agree
 def test_what_ends_by_its_patience_is_not_taken_for_pruned(
     tmp_path: Path, new_uri, run_study: Callable, feature_cache: Path
 ) -> None:
