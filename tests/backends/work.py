@@ -29,7 +29,14 @@ from fashion_tuning.model.whole import compose, save
 CUTS = ("avg_pool", "block14")
 SIZING = Sizing(71, "bilinear")
 VALUES = {"learning_rate": 0.001, "dense_units": 10, "dropout": 0.2}
-NUM_SEEDS = 16  # of the trial whose scores are compared
+# The trial whose scores are compared.
+SCORED = TrialSettings(
+    values={"learning_rate": 0.003, "dense_units": 0, "dropout": 0.2},
+    epochs=30,
+    num_seeds=16,
+    study_seed=1,
+    batch_size=16,
+)
 
 
 def features_at(cut: str, dataset: Dataset, weights: Weights, cache: Path) -> dict[str, FeatureRef]:
@@ -75,8 +82,7 @@ def make(folder: Path, backend: str) -> None:
 
 def scores(refs: dict[str, FeatureRef], scratch: Path) -> np.ndarray:
     """Validation accuracy of each seed of a trial at the epoch where their mean is highest, (seeds,)."""
-    settings = TrialSettings(values=VALUES, epochs=10, num_seeds=NUM_SEEDS, study_seed=1, batch_size=16)
-    results = list(train_trial(settings, refs["train"], refs["validation"], scratch))
+    results = list(train_trial(SCORED, refs["train"], refs["validation"], scratch))
     return max((result.val_accuracy for result in results), key=np.mean)
 
 
