@@ -167,17 +167,30 @@ def test_the_oracle_is_told_what_a_stopped_trial_had_reached(pruned: tuple[Store
 def test_what_ends_by_its_patience_is_not_taken_for_pruned(
     tmp_path: Path, new_uri, run_study: Callable, feature_cache: Path
 ) -> None:
+    """A trial that learns nothing is out of patience at the very epoch at which the rule would first stop it."""
     uri = new_uri(tmp_path)
-    text = PRUNED.replace("epochs = 4", "epochs = 6\npatience = 1").replace("start_trials = 2", "start_trials = 1")
+    text = (
+        make_card_text("random", "max_trials = 5")
+        .replace("learning_rate = 0.001", "learning_rate = 0.01")
+        .replace("learning_rate = 0.0005", "learning_rate = 0.005")
+        .replace(
+            'min_value = 1e-4\nmax_value = 1e-2\nsampling = "log"', "values = [1e-9, 2e-9, 3e-9, 4e-9, 0.005, 0.01]"
+        )
+        .replace('type = "float"\nvalues', 'type = "choice"\nvalues')
+        .replace("epochs = 2", "epochs = 6\npatience = 3")
+        .replace("[search]", '[pruning]\nrule = "median"\nstart_trials = 1\nstart_epochs = 4\n[search]')
+    )
     study = run_study(text, uri)
     store = Store(uri)
-    searched = [record for record in read_attempts(store, study) if not record.listed]
-    ends = []
-    for record in searched:
-        curve = [value for _, value in read_curve(store, record.run_id, "val_accuracy")]
-        ends.append(last_epoch(curve, 6, 1) == len(curve))
-        assert ends[-1] == (not record.pruned), record
-    assert any(record.metrics["epochs_run"] < 6 for record, ended in zip(searched, ends, strict=True) if ended)
+    idle = [one for one in read_attempts(store, study) if one.values["learning_rate"] < 1e-8]
+    assert idle
+    for record in idle:
+        assert (record.metrics["epochs_run"], record.metrics["best_epoch"], record.pruned) == (4, 1, "")
+        assert should_stop(
+            Pruning(rule="median", start_epochs=4, start_trials=1),
+            [value for _, value in read_curve(store, record.run_id, "val_accuracy")],
+            [[value for _, value in read_curve(store, read_attempts(store, study)[0].run_id, "val_accuracy")]],
+        )
     assert check(store, study, cache_dir=feature_cache).differences == ()
 
 
