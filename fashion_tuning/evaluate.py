@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
@@ -16,8 +15,8 @@ from fashion_tuning.data.views import IDENTITY
 from fashion_tuning.errors import DataError, StoreError, UsageError
 from fashion_tuning.figures import Mistake, draw_confusion, draw_mistakes, draw_reliability
 from fashion_tuning.files import scratch_folder, write_text
-from fashion_tuning.measures import Figures, PairedTest, mcnemar, measure, sure_from
-from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict, predict_mean
+from fashion_tuning.measures import Figures, PairedTest, mcnemar, measure
+from fashion_tuning.model.checkpoint import predict, predict_mean
 from fashion_tuning.model.features import (
     FeatureKey,
     FeatureRef,
@@ -27,11 +26,12 @@ from fashion_tuning.model.features import (
     verify_shards,
 )
 from fashion_tuning.model.weights import Weights
+from fashion_tuning.study.best_epoch import best_heads
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import averages, trial_key, trial_views
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
 from fashion_tuning.tracking.evaluation_run import BY, FINAL_RUN, LOOK, MODEL, SPLIT, look
-from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts, read_predictions
+from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.tag_names import MANIFEST, STUDY
 
@@ -223,38 +223,6 @@ def _require_photos(ref: FeatureRef, root: Path) -> None:
             expected="the photos that the model was made of",
             action="name their folder with --data",
         )
-
-
-def unsure_below(store: Store, winner: TrialRecord) -> float:
-    """Below which probability the model that ships is not sure, by its kept validation predictions; read-only.
-
-    Raises:
-      StoreError: They can't be read.
-    """
-    probabilities, labels = read_predictions(store, winner)
-    return sure_from(probabilities[0, int(winner.metrics["best_epoch"]) - 1], labels)
-
-
-@contextmanager
-def best_heads(store: Store, record: TrialRecord) -> Iterator[list[Path]]:
-    """The checkpoints of a trial's best epoch, seed 1 first; read-only.
-
-    Raises:
-      StoreError: One of them turns out to be damaged while they are read.
-    """
-    epoch = int(record.metrics["best_epoch"])
-    with artifacts(store, record.run_id) as folder:
-        paths = [
-            folder / f"checkpoints/seed_{seed}/epoch_{epoch:02d}.keras"
-            for seed in range(1, 1 + int(record.parameters["seeds"]))
-        ]
-        try:
-            yield paths
-        except BrokenCheckpointError as error:
-            raise StoreError(
-                f"a checkpoint of run {record.run_id} can't be read: {error}",
-                action=f"fashion-tuning replay {record.run_id} --repair makes it again",
-            ) from error
 
 
 def _draw(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from fashion_tuning.errors import ParityError
-from fashion_tuning.evaluate import best_heads, unsure_below
 from fashion_tuning.files import scratch_folder, sha256_of
 from fashion_tuning.final.job import Job
 from fashion_tuning.final.reduced import compare, require_agreement
@@ -13,6 +12,7 @@ from fashion_tuning.hyperparameters import all_values
 from fashion_tuning.model.features import FeatureKey, FeatureRef, compute_features, feature_ref
 from fashion_tuning.model.shipped import ModelCard
 from fashion_tuning.model.whole import Parity, ship
+from fashion_tuning.study.best_epoch import best_heads, unsure_below
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs, averages, sizing, trial_views
 from fashion_tuning.tracking import registry, tag_names

@@ -42,8 +42,8 @@ class RegisteredSource:
 
     def _recorded_threshold(self, version: Version) -> float | None:
         """For files of before it stood inside: from the kept validation predictions, where the store has them."""
-        from fashion_tuning.evaluate import unsure_below  # with scikit-learn, which nothing else here needs
-        from fashion_tuning.service.registered import find_registered
+        from fashion_tuning.service.registered import find_registered  # and scikit-learn, which nothing else here needs
+        from fashion_tuning.study.best_epoch import unsure_below
 
         try:
             registered = find_registered(self._store, str(version).replace(" version ", "/"))

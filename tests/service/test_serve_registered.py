@@ -17,8 +17,8 @@ from small_card import make_card_text
 from study_process import all_runs
 
 from fashion_tuning.data.source import Dataset
-from fashion_tuning.final.shipping import unsure_below
 from fashion_tuning.service.registered import find_registered
+from fashion_tuning.study.best_epoch import unsure_below
 from fashion_tuning.tracking import registry
 from fashion_tuning.tracking.store import Store
 
