@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from fashion_tuning.backbones import BACKBONES, NO_CUT
 from fashion_tuning.errors import UsageError
 from fashion_tuning.hyperparameters import HYPERPARAMETERS, OPTIONAL, Value, is_active
-from fashion_tuning.settings import Configuration, Final, Images, Model, Pruning, Search, Training, Views
+from fashion_tuning.settings import Configuration, Final, Images, Model, Pruning, Search, Teacher, Training, Views
 from fashion_tuning.space import Choice, Fixed, FloatRange, IntRange, Space, largest
 from fashion_tuning.table import Table, explain, wrong
 
@@ -33,6 +33,7 @@ __all__ = [
     "Search",
     "Space",
     "Study",
+    "Teacher",
     "Training",
     "Views",
     "load_card",
@@ -54,6 +55,7 @@ class Card(Table):
     final: Final = Final()
     search: Search | None = None
     pruning: Pruning | None = None
+    teacher: Teacher | None = None
     space: Space | None = None
     configurations: tuple[Configuration, ...] = Field(default=(), strict=False)
 
@@ -76,6 +78,7 @@ class Card(Table):
         if self.pruning and (self.search is None or self.search.tuner == "hyperband"):
             beside = "tuner = 'hyperband', which stops trials itself" if self.search else "a list without a search"
             raise wrong("pruning", received=self.pruning.rule, expected=f"nothing beside {beside}")
+        self._check_teacher()
         self._check_views()
         self._check_cuts()
         seen: dict[str, int] = {}
@@ -91,6 +94,18 @@ class Card(Table):
             expected = f"at least {listed}: the listed configurations count"
             raise wrong("search", "max_trials", received=self.search.max_trials, expected=expected)
         return self
+
+    def _check_teacher(self) -> None:
+        """Distillation learns from a teacher, and nothing else does."""
+        if self.teacher is None:
+            if self.names("distillation"):
+                raise wrong("teacher", received=None, expected="a table [teacher], whose answers distillation learns")
+            return
+        if not self.names("distillation"):
+            expected = "nothing, or distillation beside it in the space or a listed configuration"
+            raise wrong("teacher", "study", received=self.teacher.study, expected=expected)
+        if self.teacher.study == self.name:
+            raise wrong("teacher", "study", received=self.name, expected="another study than this one")
 
     def _check_views(self) -> None:
         """Trials may draw from as many views as there are, the photos themselves included."""
@@ -223,7 +238,7 @@ class Card(Table):
         # Settings that came later are left out where they say what was so before: studies on record keep their digest.
         if self.images.aspect == "squash":
             del settings["images"]["aspect"]
-        for name in ("views", "pruning"):
+        for name in ("views", "pruning", "teacher"):
             if settings[name] is None:
                 del settings[name]
         if self.views and not self.views.average:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fashion_tuning.config import Card, load_card
 from fashion_tuning.data.source import Dataset, open_dataset, open_drawn
@@ -14,6 +15,10 @@ from fashion_tuning.quiet import silent_stderr
 from fashion_tuning.show import Terminal
 from fashion_tuning.show_studies import StudyTerminal
 from fashion_tuning.study.executors import Worker
+
+if TYPE_CHECKING:
+    from fashion_tuning.study.inputs import StudyInputs
+    from fashion_tuning.tracking.store import Store
 
 
 def start_study(
@@ -54,15 +59,13 @@ def start_study(
             card, data_dir or environment_dir, joining=joining, cache_dir=cache_dir, terminal=terminal
         )
         with silent_stderr():
-            from fashion_tuning.study.inputs import StudyInputs
             from fashion_tuning.study.leaderboard import leaderboard
             from fashion_tuning.study.tune import tune
             from fashion_tuning.tracking.store import PATIENCE, Store
-        weights = get_all_weights(card.backbones(), cache_dir=cache_dir, progress=terminal.line)
-        terminal.banner(dataset)
         patience = PATIENCE if store_timeout is None else store_timeout
         store = Store(tracking_uri, patience=patience, tell=terminal.line)
-        inputs = StudyInputs(card, card_text, dataset, weights, cache_dir)
+        inputs = find_inputs(card, card_text, dataset, store, cache_dir=cache_dir, terminal=terminal)
+        terminal.banner(dataset)
         with terminal.progress() as report:
             study = tune(inputs, store, workers=workers, max_trials=max_trials, fresh=fresh, report=report)
     finally:
@@ -118,3 +121,27 @@ def find_photos(
                 terminal.line(f"{error.received}; going on with drawn garments")
     with terminal.counting("drawing garments") as progress:
         return open_drawn(cache_dir=cache_dir, progress=progress)
+
+
+def find_inputs(
+    card: Card,
+    card_text: str,
+    dataset: Dataset,
+    store: Store,
+    *,
+    cache_dir: Path,
+    terminal: Terminal,
+    teacher: str = "",
+) -> StudyInputs:
+    """A card with its photos, the weights of all its networks, and its teacher.
+
+    Args:
+      teacher: The run of the trial that taught an earlier run of the card; "" for the one that it names now.
+    """
+    with silent_stderr():
+        from fashion_tuning.study.inputs import StudyInputs
+        from fashion_tuning.study.teacher import find_teacher
+    found = find_teacher(store, card, dataset, run_id=teacher)
+    backbones = dict.fromkeys([*card.backbones(), *([found.backbone] if found else [])])
+    weights = get_all_weights(tuple(backbones), cache_dir=cache_dir, progress=terminal.line)
+    return StudyInputs(card, card_text, dataset, weights, cache_dir, found)

@@ -10,7 +10,7 @@ from fashion_tuning.config import load_card
 from fashion_tuning.data.manifest import SPLITS
 from fashion_tuning.data.source import open_drawn
 from fashion_tuning.errors import UsageError
-from fashion_tuning.launch import find_photos, refuse_photos
+from fashion_tuning.launch import find_inputs, find_photos, refuse_photos
 from fashion_tuning.launch_report import report_at_end
 from fashion_tuning.model.weights import get_all_weights
 from fashion_tuning.quiet import silent_stderr
@@ -59,17 +59,16 @@ def start_final(
             from fashion_tuning.final.job import make_job
             from fashion_tuning.final.train import final_train
             from fashion_tuning.study.finished import finished_study
-            from fashion_tuning.study.inputs import StudyInputs
             from fashion_tuning.study.leaderboard import find_study
             from fashion_tuning.study.recorded import read_recorded
             from fashion_tuning.tracking.store import PATIENCE, Store
         patience = PATIENCE if store_timeout is None else store_timeout
         store = Store(tracking_uri, must_exist=card is None or not card.is_fixed, patience=patience, tell=terminal.line)
-        study = None
+        study, teacher = None, ""
         if card is None:
             study = find_study(store, name)
             recorded = read_recorded(store, study)
-            card, text = recorded.card, recorded.card_text
+            card, text, teacher = recorded.card, recorded.card_text, recorded.teacher
         drawn = study is not None and study.photos == "drawn"
         if drawn:
             refuse_photos(data_dir, f"{name}, a study")
@@ -78,9 +77,8 @@ def start_final(
             if drawn
             else find_photos(card, data_dir or environment_dir, joining=joining, cache_dir=cache_dir, terminal=terminal)
         )
-        weights = get_all_weights(card.backbones(), cache_dir=cache_dir, progress=terminal.line)
+        inputs = find_inputs(card, text, dataset, store, cache_dir=cache_dir, terminal=terminal, teacher=teacher)
         terminal.banner(dataset)
-        inputs = StudyInputs(card, text, dataset, weights, cache_dir)
         job = make_job(inputs, store, finished_study(store, inputs, study), top=top)
         with terminal.progress() as report:
             outcome = final_train(job, store, workers=workers, report=report, tell=terminal.line, override=override)

@@ -145,6 +145,7 @@ def plan_text(plan: Plan) -> str:
         f"  photos    {plan.dataset}: {counts}; {len(plan.classes)} classes",
         f"  trials    {trials}, each of {seeds} and up to {plan.epochs} epochs"
         + (f"; {plan.trials_ended} are there already" if plan.trials_ended else ""),
+        *([f"  teacher   {plan.teacher}"] if plan.teacher else []),
         f"  features  {features}: {plan.images_missing:,} to compute, {plan.images_cached:,} cached",
         f"  time      about {duration(plan.seconds)}, a rough estimate",
         f"  disk      at most {size(plan.checkpoint_bytes)} of checkpoints and {size(plan.feature_bytes)} of features",

@@ -38,6 +38,7 @@ class Configuration(Table):
     normalization: str | None = None
     label_smoothing: float | None = None
     mixup: float | None = None
+    distillation: float | None = None
     class_weights: str | None = None
     batch_size: int | None = None
     optimizer: str | None = None
@@ -96,6 +97,15 @@ class Search(Table):
                 "max_trials", received=None, expected=f"a number of trials, since tuner = {self.tuner!r} has no end"
             )
         return self
+
+
+class Teacher(Table):
+    """Whose answers a trial with `distillation` learns beside the labels, see study/teacher.py.
+
+    `study` is the name or the run id of a finished study on the same photos.
+    """
+
+    study: str = Field(min_length=1)
 
 
 class Pruning(Table):

@@ -120,6 +120,7 @@ class Space(Table):
     normalization: Range | None = None
     label_smoothing: Range | None = None
     mixup: Range | None = None
+    distillation: Range | None = None
     class_weights: Range | None = None
     batch_size: Range | None = None
     optimizer: Range | None = None

@@ -362,6 +362,9 @@ IMPORTANT: dict[str, Change] = {
     "precision": lambda card: card.update(model={"precision": "bfloat16"}),
     "storage": lambda card: card.update(model={"storage": "float16"}),
     "pruning": lambda card: card.update(pruning={"rule": "median"}),
+    "teacher": lambda card: card.update(
+        teacher={"study": "other"}, space={**card["space"], "distillation": {"type": "fixed", "value": 0.5}}
+    ),
     "epochs": lambda card: card["training"].update(epochs=11),
     "seeds": lambda card: card["training"].update(seeds=4),
     "batch size": lambda card: card["training"].update(batch_size=33),
@@ -456,6 +459,7 @@ OTHERS: dict[str, dict[str, Value]] = {
     "normalization": {"normalization": "batch"},
     "label_smoothing": {"label_smoothing": 0.1},
     "mixup": {"mixup": 0.4},
+    "distillation": {"distillation": 0.5},
     "class_weights": {"class_weights": "balanced"},
     "batch_size": {"batch_size": 64},
     "optimizer": {"optimizer": "sgd"},
@@ -474,6 +478,8 @@ def listed(values: dict[str, Value], *, dense_units: int = 100) -> dict[str, Any
     first = {"learning_rate": 0.001, "dense_units": dense_units, "dropout": 0.2}
     if "views" in values:
         card["views"] = {"number": 1, "horizontal_flip": True}
+    if "distillation" in values:
+        card["teacher"] = {"study": "another"}
     return {**card, "configurations": ({**first, **values},)}
 
 
@@ -490,6 +496,8 @@ def test_each_of_them_changes_the_digest_and_is_trained_with(name: str) -> None:
     assert card.values_of(card.configurations[0]).items() >= values.items()
     changed = listed(values)
     without = {**changed, "configurations": ({**changed["configurations"][0], name: None},)}
+    if name == "distillation":
+        without["teacher"] = None
     assert digest(changed) != digest(without)
 
 
@@ -512,13 +520,35 @@ def test_what_has_no_effect_is_refused(name: str) -> None:
     [
         ("pooling", "mean"), ("dense_layers", 4), ("dense_units_2", 0), ("activation", "swish"), ("optimizer", "lion"),
         ("label_smoothing", 1.0), ("batch_size", 0), ("ema_momentum", -0.1), ("schedule", "step"), ("momentum", 1.0),
-        ("mixup", -0.1),
+        ("mixup", -0.1), ("distillation", 1.1),
     ],
 )  # fmt: skip
 def test_values_that_are_none(name: str, value: Value) -> None:
     with pytest.raises(ValidationError) as caught:
         Card.model_validate(listed({**OTHERS[name], name: value}))
     assert HYPERPARAMETERS[name].expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "values", "message"),
+    [
+        ({"study": "another"}, {}, "distillation beside it"),
+        (None, {"distillation": 0.5}, r"a table \[teacher\]"),
+        ({"study": "xception-150"}, {"distillation": 0.5}, "another study than this one"),
+        ({"study": ""}, {"distillation": 0.5}, "at least 1 character"),
+        ({"run": "0a"}, {"distillation": 0.5}, "one of the keys study"),
+    ],
+)
+def test_a_teacher_goes_with_distillation(
+    teacher: dict[str, str] | None, values: dict[str, Value], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Card.model_validate({**listed(values), "teacher": teacher})
+
+
+def test_the_teacher_decides_the_study() -> None:
+    card = listed({"distillation": 0.5})
+    assert digest(card) != digest({**card, "teacher": {"study": "one more"}})
 
 
 VIEWS = {"number": 3, "horizontal_flip": True, "rotation": 10.0}

@@ -133,9 +133,11 @@ def test_a_command_of_the_readme_runs(line: str, tmp_path: Path) -> None:
 
 
 def test_the_readmes_card_is_a_card() -> None:
-    card, more = blocks("toml")
+    card, *more = blocks("toml")
     assert parse_card(card, name="README.md").name == "xception-150"
-    assert parse_card(card + more, name="README.md").names("weight_decay")
+    names = ("weight_decay", "distillation")
+    for name, lines in zip(names, more, strict=True):
+        assert parse_card(card + lines, name="README.md").names(name)
 
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.name)

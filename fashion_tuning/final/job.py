@@ -88,7 +88,10 @@ class Job:
             digest=hashlib.sha256(text.encode()).hexdigest()[:16],
             study=self.study.digest if self.study else self.inputs.study.digest,
             parts=self.parts,
-            sources={tag_names.SOURCE_STUDY_RUN: self.study.run_id} if self.study else {},
+            sources={
+                **self.inputs.origin.sources,
+                **({tag_names.SOURCE_STUDY_RUN: self.study.run_id} if self.study else {}),
+            },
         )
 
 

@@ -16,10 +16,12 @@ from fashion_tuning.study.coordinator import Coordinator
 from fashion_tuning.study.events import Report
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.final_queue import BASELINE, FinalQueue
+from fashion_tuning.study.inputs import each_once
 from fashion_tuning.study.ownership import owned
 from fashion_tuning.study.plan import estimate_listed, make_plan, require_disk
 from fashion_tuning.study.recorded import read_recorded
 from fashion_tuning.study.session import close_left, closing, computed_features, log_views, open_attempts
+from fashion_tuning.study.teacher import lesson, targets
 from fashion_tuning.tracking import registry, tag_names
 from fashion_tuning.tracking.evaluation_run import find_evaluation
 from fashion_tuning.tracking.records import TrialRecord, current_study, find_studies
@@ -79,7 +81,8 @@ def _train(job: Job, run: FinalRun, *, workers: list[Worker], report: Report) ->
         choose=lambda: choose_candidate(job, run.store, completed_trials(run.store, run.record)),
     )
     trials_ended = len(queue.ended)
-    cost = estimate_listed(features, job.planned[trials_ended:])
+    taught = lesson(inputs, run)
+    cost = estimate_listed(inputs, taught, job.planned[trials_ended:])
     require_disk(cost, store=run.store, cache_dir=inputs.cache_dir)
     report(
         make_plan(
@@ -93,9 +96,8 @@ def _train(job: Job, run: FinalRun, *, workers: list[Worker], report: Report) ->
         )
     )
     log_views(inputs, run)
-    if seconds := computed_features(
-        inputs, features.of_trials([values for values, _ in job.planned]), workers[0], report
-    ):
+    refs = each_once([*features.of_trials([values for values, _ in job.planned]), *taught])
+    if seconds := computed_features(inputs, refs, workers[0], report):
         run.log({"seconds_features": seconds}, step=trials_ended)
     Coordinator(
         inputs.card,
@@ -104,6 +106,7 @@ def _train(job: Job, run: FinalRun, *, workers: list[Worker], report: Report) ->
         workers=workers,
         features=features,
         weights=inputs.weights,
+        targets=targets(inputs, run, taught, report),
         report=report,
     ).run()
 

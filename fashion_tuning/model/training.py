@@ -64,6 +64,7 @@ def train_trial(
     validation: FeatureRef,
     scratch: Path,
     weights: Weights | None = None,
+    targets: np.ndarray | None = None,
 ) -> Iterator[EpochResult]:
     """Trains a trial and yields each epoch's result as soon as it is there.
 
@@ -77,6 +78,8 @@ def train_trial(
 
     Args:
       weights: The backbone's, needed behind a cut alone.
+      targets: (views, images, classes) float32, a teacher's probabilities of the photos to train on and of their
+        views, needed by distillation alone.
 
     Raises:
       DivergedError: A loss or a logit is not finite; nothing of that epoch is yielded.
@@ -87,7 +90,7 @@ def train_trial(
     from fashion_tuning.model.engine.suffix import SuffixTrainer
 
     forget_models()
-    trainer = _make_trainer(settings, train, weights)
+    trainer = _make_trainer(settings, train, weights, targets)
     val_views = [load_features(one) for one in validation.every]
     num_images, val_labels = len(train.photos), validation.labels()
     num_views = int(settings.values.get("views", len(train.every)))
@@ -177,7 +180,9 @@ class _Watch:
         return improved
 
 
-def _make_trainer(settings: TrialSettings, train: FeatureRef, weights: Weights | None) -> Heads | SuffixTrainer:
+def _make_trainer(
+    settings: TrialSettings, train: FeatureRef, weights: Weights | None, targets: np.ndarray | None
+) -> Heads | SuffixTrainer:
     from fashion_tuning.model import engine
 
     values = settings.values
@@ -186,12 +191,18 @@ def _make_trainer(settings: TrialSettings, train: FeatureRef, weights: Weights |
     seeds = range(1, settings.num_seeds + 1)
     heads = [build_trainable(values, train, weights, study_seed=settings.study_seed, seed=seed) for seed in seeds]
     batch_size = int(values.get("batch_size", settings.batch_size))
+    taught = None
+    if float(setting("distillation", values)):
+        if targets is None:
+            raise ValueError("distillation without a teacher's targets")
+        taught = np.concatenate(targets[:num_views])
     if is_long(train):
         return engine.SuffixTrainer(
             heads,
             values=values,
             views=views,
             labels=train.labels(),
+            targets=taught,
             batch_size=batch_size,
             epochs=settings.epochs,
         )
@@ -200,6 +211,7 @@ def _make_trainer(settings: TrialSettings, train: FeatureRef, weights: Weights |
         values=values,
         features=np.concatenate(views) if num_views > 1 else views[0],
         labels=train.labels(),
+        targets=taught,
         batch_size=batch_size,
         epochs=settings.epochs,
     )

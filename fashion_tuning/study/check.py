@@ -12,8 +12,10 @@ from pathlib import Path
 from fashion_tuning.errors import FashionTuningError
 from fashion_tuning.hyperparameters import is_active
 from fashion_tuning.study.agenda import Agenda
+from fashion_tuning.study.inputs import TEACHER
 from fashion_tuning.study.queue import MAX_ATTEMPTS
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
+from fashion_tuning.study.teacher import TARGETS, read_targets
 from fashion_tuning.study.trial_check import TrialCheck
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts, latest_attempts, read_attempts
 from fashion_tuning.tracking.store import Store
@@ -100,6 +102,9 @@ def _study_run(store: Store, study: StudyRecord) -> Iterator[str]:
         for name in ("card.toml", "manifest.csv", "environment.txt"):
             if not (folder / name).is_file() or not (folder / name).stat().st_size:
                 yield f"{name} is missing or empty"
+    inputs = study.parts.get("inputs")
+    if isinstance(inputs, dict) and TEACHER in inputs and read_targets(store, study.run_id) is None:
+        yield f"{TARGETS} is missing or damaged: tune with the same card makes it again"
 
 
 def _standing(study: StudyRecord, metrics: Mapping[str, float], attempts: list[TrialRecord]) -> Iterator[str]:

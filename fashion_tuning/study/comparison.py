@@ -14,7 +14,7 @@ from fashion_tuning.tracking.store import Store
 # Which parts of a study's digest belong to which kind of difference.
 KINDS = {
     "space": ("space", "search", "pruning", "configurations"),
-    "training": ("training", "seed", "model"),
+    "training": ("training", "seed", "model", "teacher"),
     "data": ("images", "views", "inputs"),
 }
 _MOST = 12

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from fashion_tuning.config import Card
 from fashion_tuning.errors import FashionTuningError, NoTrialError
 from fashion_tuning.fail_points import passed
@@ -39,6 +41,7 @@ class Coordinator:
       agenda: Which trials are there and which come next.
       workers: Where trials run, one at a time each.
       features: Where the trials' features lie; weights: Of each backbone, by name.
+      targets: (views, images, classes), what a teacher says; None without one.
       report: Told of every event.
     """
 
@@ -51,6 +54,7 @@ class Coordinator:
         workers: list[Worker],
         features: Features,
         weights: Mapping[str, Weights],
+        targets: np.ndarray | None,
         report: Report,
     ) -> None:
         self._card = card
@@ -59,6 +63,7 @@ class Coordinator:
         self._workers = workers
         self._features = features
         self._weights = weights
+        self._targets = targets
         self._report = report
         self._running: dict[Worker, Attempt] = {}
         self._curves: list[Sequence[float]] = []  # of the trials that have come to an end, where any may be stopped
@@ -110,7 +115,7 @@ class Coordinator:
         resumed_from = self._fetch_state(earlier, folder)
         settings = trial_settings(self._card, record)
         weights = self._weights[refs["train"].key.backbone]
-        worker.submit(train_trial, settings, refs["train"], refs["validation"], folder, weights)
+        worker.submit(train_trial, settings, refs["train"], refs["validation"], folder, weights, self._targets)
         run = TrialRun.begin(
             self._run, record, params=shown_parameters(self._card, record), earlier=earlier, resumed_from=resumed_from
         )

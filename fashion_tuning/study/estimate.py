@@ -39,6 +39,11 @@ def trial_seconds(card: Card, values: Mapping[str, Value], train: FeatureRef, *,
     return _SECONDS_PER_TRIAL + steps * head + images * suffix
 
 
+def answer_seconds(ref: FeatureRef) -> float:
+    """Time in which one head, with what follows its cut, answers to all images."""
+    return len(ref.photos) * multiplications(ref) / (_MULTIPLICATIONS_PER_CORE_SECOND * (os.cpu_count() or 1))
+
+
 def checkpoint_bytes(card: Card, values: Mapping[str, Value], train: FeatureRef, *, epochs: int) -> int:
     """Disk that one trial's checkpoints need where every epoch of every seed improves, and what it resumes from."""
     parameters = count_parameters(values, train)

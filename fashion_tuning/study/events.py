@@ -36,6 +36,7 @@ class Plan:
     changed: tuple[str, ...]
     num_views: int = 0
     averages: bool = False
+    teacher: str = ""
 
 
 @dataclass(frozen=True)

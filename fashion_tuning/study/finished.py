@@ -1,4 +1,4 @@
-"""The study that a final run goes on from: found, and fit for that; read-only."""
+"""The study that a final run goes on from, or a teacher comes from: found, and fit for that; read-only."""
 
 from __future__ import annotations
 
@@ -31,14 +31,7 @@ def finished_study(store: Store, inputs: StudyInputs, study: StudyRecord | None)
             expected="a finished study, or a card of one configuration without a search",
             action="fashion-tuning tune with the same card makes it",
         )
-    if study.runs and study.owner is not None:
-        raise study.owner.error(f"study {study.digest} of {study.experiment!r}")
-    if study.status != "FINISHED":
-        raise UsageError(
-            f"study {study.digest} of {study.experiment!r} is {study.status}: it has trials to come",
-            expected="a finished study",
-            action="fashion-tuning tune with the same card finishes it; --max-trials N ends it sooner",
-        )
+    require_finished(study)
     keys = read_recorded(store, study).keys
     manifest = next(iter(keys.values())).manifest
     if inputs.dataset.manifest.digest != manifest:
@@ -54,3 +47,20 @@ def finished_study(store: Store, inputs: StudyInputs, study: StudyRecord | None)
                 expected=f"the study's, {key.weights}",
             )
     return study
+
+
+def require_finished(study: StudyRecord) -> None:
+    """Makes sure that a study has come to its end.
+
+    Raises:
+      UsageError: It has trials to come.
+      StudyOwnedError: A live process still works on it.
+    """
+    if study.runs and study.owner is not None:
+        raise study.owner.error(f"study {study.digest} of {study.experiment!r}")
+    if study.status != "FINISHED":
+        raise UsageError(
+            f"study {study.digest} of {study.experiment!r} is {study.status}: it has trials to come",
+            expected="a finished study",
+            action="fashion-tuning tune with the same card finishes it; --max-trials N ends it sooner",
+        )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,10 +20,15 @@ from fashion_tuning.hyperparameters import Value, setting
 from fashion_tuning.model.features import FeatureKey, FeatureRef, feature_key, feature_ref
 from fashion_tuning.model.training import TRAINING_VERSION, TrialSettings
 from fashion_tuning.model.weights import Weights
+from fashion_tuning.tracking import tag_names
 from fashion_tuning.tracking.origin import DatasetInfo, Origin
 from fashion_tuning.tracking.records import TrialRecord
 
+if TYPE_CHECKING:
+    from fashion_tuning.study.teacher import Teacher
+
 SPLITS = ("train", "validation")  # never test: only evaluate reads that
+TEACHER: Final = "teacher"  # and the run of the trial that teaches under this
 WEIGHTS_OF: Final = "weights_of_"  # a study's inputs have the digests of its second and further backbones under this
 
 
@@ -34,8 +39,9 @@ class StudyInputs:
     Args:
       card: The validated card; `card_text` is its file, kept with the study.
       dataset: Verified photos.
-      weights: Of each of its backbones, by name.
+      weights: Of each of its backbones, by name, and of its teacher's.
       cache_dir: Where features lie.
+      teacher: Where the card names one.
     """
 
     card: Card
@@ -43,6 +49,7 @@ class StudyInputs:
     dataset: Dataset
     weights: Mapping[str, Weights]
     cache_dir: Path
+    teacher: Teacher | None = None
 
     @property
     def keys(self) -> dict[str, FeatureKey]:
@@ -57,6 +64,8 @@ class StudyInputs:
     def study(self) -> Study:
         first, *others = self.keys.values()
         inputs = {**first.parts(), "training_version": str(TRAINING_VERSION)}
+        if self.teacher is not None:
+            inputs[TEACHER] = self.teacher.record.run_id
         return Study(card=self.card, inputs=inputs | {f"{WEIGHTS_OF}{one.backbone}": one.weights for one in others})
 
     @property
@@ -83,7 +92,7 @@ class StudyInputs:
             digest=study.digest,
             study=study.digest,
             parts=study.parts(),
-            sources={},
+            sources={tag_names.TEACHER_RUN: self.teacher.record.run_id} if self.teacher else {},
         )
 
     @property
@@ -115,11 +124,11 @@ class Features:
 
     def of_trials(self, trials: Iterable[Mapping[str, Value]]) -> list[FeatureRef]:
         """All that these trials need, each once."""
-        return _unique(ref for values in trials for ref in self.of(values).values())
+        return each_once(ref for values in trials for ref in self.of(values).values())
 
     def of_card(self) -> list[FeatureRef]:
         """All that any trial of the card may need, each once."""
-        return _unique(ref for prefix in self.card.prefixes() for ref in self._at(*prefix).values())
+        return each_once(ref for prefix in self.card.prefixes() for ref in self._at(*prefix).values())
 
     def labels(self, split: str) -> np.ndarray:
         """(images,) int32 class indices."""
@@ -156,7 +165,7 @@ def key_at(key: FeatureKey, cut: str) -> FeatureKey:
     return key if cut == NO_CUT else replace(key, cut=cut)
 
 
-def _unique(refs: Iterable[FeatureRef]) -> list[FeatureRef]:
+def each_once(refs: Iterable[FeatureRef]) -> list[FeatureRef]:
     """The parts of these refs, without their views, earlier cuts first: later ones are made of them."""
     found = {(one.folder, one.split): replace(one, views=()) for ref in refs for one in ref.every}
 

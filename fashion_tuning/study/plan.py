@@ -12,7 +12,7 @@ from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model.features import FeatureRef, verify_shards
 from fashion_tuning.study import estimate
 from fashion_tuning.study.events import Plan
-from fashion_tuning.study.inputs import SPLITS, Features, StudyInputs, averages
+from fashion_tuning.study.inputs import SPLITS, Features, StudyInputs, averages, each_once
 from fashion_tuning.tracking.records import StudyRecord
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.wording import size
@@ -29,12 +29,16 @@ class Cost:
     feature_bytes: int
 
 
-def estimate_cost(features: Features, *, trials_ended: int, limit: int | None) -> Cost:
-    """What is left to do on a card, given what the cache and the store hold already; read-only."""
-    card = features.card
+def estimate_cost(inputs: StudyInputs, taught: Sequence[FeatureRef], *, trials_ended: int, limit: int | None) -> Cost:
+    """What is left to do on a card, given what the cache and the store hold already; read-only.
+
+    Args:
+      taught: What its teacher has yet to answer to.
+    """
+    card, features = inputs.card, inputs.features
     listed = card.configurations[trials_ended:limit]
     trials = [(card.values_of(one), one.epochs or card.training.epochs) for one in listed]
-    cost = _cost(features, features.of_card(), trials)
+    cost = _with_teacher(inputs, taught, features.of_card(), trials)
     if card.space is None:
         return cost
     searched = max(0, (limit or estimate.trials_of_search(card)) - trials_ended - len(listed))
@@ -46,9 +50,22 @@ def estimate_cost(features: Features, *, trials_ended: int, limit: int | None) -
     )
 
 
-def estimate_listed(features: Features, trials: Sequence[tuple[Mapping[str, Value], int]]) -> Cost:
-    """What features and these trials will cost, (values, epochs) each; read-only."""
-    return _cost(features, features.of_trials([values for values, _ in trials]), trials)
+def estimate_listed(
+    inputs: StudyInputs, taught: Sequence[FeatureRef], trials: Sequence[tuple[Mapping[str, Value], int]]
+) -> Cost:
+    """What features and these trials will cost, (values, epochs) each, and what `taught` does; read-only."""
+    return _with_teacher(inputs, taught, inputs.features.of_trials([values for values, _ in trials]), trials)
+
+
+def _with_teacher(
+    inputs: StudyInputs,
+    taught: Sequence[FeatureRef],
+    refs: Sequence[FeatureRef],
+    trials: Sequence[tuple[Mapping[str, Value], int]],
+) -> Cost:
+    cost = _cost(inputs.features, each_once([*refs, *taught]), trials)
+    num_heads = inputs.teacher.num_seeds if inputs.teacher else 0
+    return replace(cost, seconds=cost.seconds + num_heads * sum(map(estimate.answer_seconds, taught)))
 
 
 def _cost(features: Features, refs: Sequence[FeatureRef], trials: Sequence[tuple[Mapping[str, Value], int]]) -> Cost:
@@ -57,13 +74,13 @@ def _cost(features: Features, refs: Sequence[FeatureRef], trials: Sequence[tuple
         ref: sum(len(ref.rows(shard)) for shard, good in enumerate(verify_shards(ref)) if not good) for ref in refs
     }
     # What stands at an earlier cut is not computed twice, see model/features.py.
-    photos: dict[tuple[str, str, str], int] = {}
+    photos: dict[tuple[str, int, str, str], int] = {}
     for ref, num_images in missing.items():
-        place = ref.key.backbone, ref.split, ref.key.view
+        place = ref.key.backbone, ref.key.image_size, ref.split, ref.key.view
         photos[place] = max(photos.get(place, 0), num_images)
     seconds = sum(
-        estimate.feature_seconds(num_images, backbone=backbone, image_size=card.images.image_size)
-        for (backbone, *_), num_images in photos.items()
+        estimate.feature_seconds(num_images, backbone=backbone, image_size=image_size)
+        for (backbone, image_size, *_), num_images in photos.items()
     )
     disk = 0
     for values, epochs in trials:
@@ -139,4 +156,5 @@ def make_plan(
         changed=changed,
         num_views=card.views.number if card.views else 0,
         averages=averages(card),
+        teacher=str(inputs.teacher or ""),
     )

@@ -12,7 +12,7 @@ from fashion_tuning.config import Card, parse_card
 from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.errors import FashionTuningError, StoreError
 from fashion_tuning.model.features import FeatureKey
-from fashion_tuning.study.inputs import WEIGHTS_OF, Features
+from fashion_tuning.study.inputs import TEACHER, WEIGHTS_OF, Features
 from fashion_tuning.tracking.records import StudyRecord, artifacts, read_source
 from fashion_tuning.tracking.store import Store
 
@@ -28,6 +28,7 @@ class RecordedStudy:
       manifest: The photos.
       keys: What decides its features, of each backbone, by name.
       training_version: Of the code that trained it.
+      teacher: The run of the trial that taught its trials; "" for none.
       source: Where the photos lay then; None where that is not recorded.
     """
 
@@ -37,6 +38,7 @@ class RecordedStudy:
     manifest: Manifest
     keys: Mapping[str, FeatureKey]
     training_version: str
+    teacher: str
     source: Path | None
 
     def features(self, cache_dir: Path) -> Features:
@@ -61,7 +63,7 @@ def read_recorded(store: Store, record: StudyRecord) -> RecordedStudy:
     inputs = record.parts.get("inputs")
     try:
         parts: dict[str, Any] = dict(inputs)  # type: ignore[call-overload]
-        training_version = parts.pop("training_version")
+        training_version, teacher = parts.pop("training_version"), parts.pop(TEACHER, "")
         others = {name: parts.pop(name) for name in list(parts) if name.startswith(WEIGHTS_OF)}
         parts |= {name: int(parts[name]) for name in ("image_size", "decode_version")}
         first = FeatureKey(**parts)
@@ -74,4 +76,6 @@ def read_recorded(store: Store, record: StudyRecord) -> RecordedStudy:
         raise StoreError(f"study run {record.run_id} was written by another version: {error}") from error
     if record.kind == "final":
         card = card.at_final_size()
-    return RecordedStudy(record, card, card_text, manifest, keys, training_version, Path(source) if source else None)
+    return RecordedStudy(
+        record, card, card_text, manifest, keys, training_version, teacher, Path(source) if source else None
+    )

@@ -20,6 +20,7 @@ from fashion_tuning.study import selection
 from fashion_tuning.study.executors import Done, Failed, Output, Worker
 from fashion_tuning.study.inputs import trial_settings
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
+from fashion_tuning.study.teacher import TARGETS, read_targets
 from fashion_tuning.study.trial_check import TrialCheck
 from fashion_tuning.tracking.provenance import machine, versions
 from fashion_tuning.tracking.records import (
@@ -103,7 +104,7 @@ def replay(
     with scratch_folder() as scratch:
         tell(f"trial {record.trial} of {recorded.record.experiment}: training it again")
         weights = _weights(refs["train"].key, cache_dir, tell) if is_long(refs["train"]) else None
-        results, failure = _train(worker, recorded, record, refs, scratch, weights)
+        results, failure = _train(worker, recorded, record, refs, scratch, weights, _targets(store, recorded))
         labels, num_seeds = refs["validation"].labels(), recorded.card.training.seeds
         comparisons = _compare(store, record, results, failure, labels=labels, num_seeds=num_seeds)
         outcome = Replay(run_id, record.trial, comparisons, tolerance, tuple(_notes(store, recorded)))
@@ -179,6 +180,18 @@ def _weights(key: FeatureKey, cache_dir: Path, tell: Callable[[str], None]) -> W
     return weights
 
 
+def _targets(store: Store, recorded: RecordedStudy) -> np.ndarray | None:
+    if not recorded.teacher:
+        return None
+    if (kept := read_targets(store, recorded.record.run_id)) is None:
+        raise StoreError(
+            f"{TARGETS} of study run {recorded.record.run_id} is missing or damaged: what its teacher has said",
+            action=f"fashion-tuning {'final-train' if recorded.record.kind == 'final' else 'tune'} with the same card"
+            " makes it again",
+        )
+    return kept
+
+
 def _train(
     worker: Worker,
     recorded: RecordedStudy,
@@ -186,9 +199,10 @@ def _train(
     refs: Mapping[str, FeatureRef],
     scratch: Path,
     weights: Weights | None,
+    targets: np.ndarray | None,
 ) -> tuple[list[EpochResult], Failed | None]:
     settings = trial_settings(recorded.card, record)
-    worker.submit(train_trial, settings, refs["train"], refs["validation"], scratch, weights)
+    worker.submit(train_trial, settings, refs["train"], refs["validation"], scratch, weights, targets)
     results: list[EpochResult] = []
     while True:
         message = worker.receive()

@@ -9,10 +9,11 @@ from fashion_tuning.study.coordinator import Coordinator
 from fashion_tuning.study.differences import differences
 from fashion_tuning.study.events import Report
 from fashion_tuning.study.executors import Worker
-from fashion_tuning.study.inputs import StudyInputs
+from fashion_tuning.study.inputs import StudyInputs, each_once
 from fashion_tuning.study.ownership import owned
 from fashion_tuning.study.plan import estimate_cost, make_plan, require_disk
 from fashion_tuning.study.session import close_left, closing, computed_features, log_views, open_attempts
+from fashion_tuning.study.teacher import lesson, targets
 from fashion_tuning.tracking.records import (
     StudyRecord,
     current_study,
@@ -69,7 +70,8 @@ def tune(
             )
             features = inputs.features
             trials_ended = len(agenda.ended)
-            cost = estimate_cost(features, trials_ended=trials_ended, limit=agenda.max_trials)
+            taught = lesson(inputs, run)
+            cost = estimate_cost(inputs, taught, trials_ended=trials_ended, limit=agenda.max_trials)
             require_disk(cost, store=store, cache_dir=inputs.cache_dir)
             plan = make_plan(
                 inputs,
@@ -83,7 +85,8 @@ def tune(
             )
             report(plan)
             log_views(inputs, run)
-            if seconds := computed_features(inputs, features.of_card(), workers[0], report):
+            refs = each_once([*features.of_card(), *taught])
+            if seconds := computed_features(inputs, refs, workers[0], report):
                 run.log({"seconds_features": seconds}, step=trials_ended)
             Coordinator(
                 inputs.card,
@@ -92,6 +95,7 @@ def tune(
                 workers=workers,
                 features=features,
                 weights=inputs.weights,
+                targets=targets(inputs, run, taught, report),
                 report=report,
             ).run()
         return run.record

@@ -265,5 +265,7 @@ def _note(card: Card, dataset: DatasetInfo) -> str:
     lines += [f"- data: {dataset.name} ({counts}), manifest `{dataset.digest}`"]
     if card.space:
         lines += [f"- {name}: {allowed}" for name, allowed in card.space.items()]
+    if card.teacher:
+        lines += [f"- teacher: study {card.teacher.study}"]
     lines += [f"- {card.training.seeds} seeds, at most {card.training.epochs} epochs per trial"]
     return "\n".join(lines)

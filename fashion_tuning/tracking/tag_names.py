@@ -28,6 +28,7 @@ MANIFEST = "fashion.manifest"
 COMMIT = "fashion.commit"
 MACHINE = "fashion.machine"
 VERSIONS = "fashion.versions"
+TEACHER_RUN = "fashion.teacher_run"  # of the trial whose answers a study's trials learn
 SOURCE_STUDY_RUN = "fashion.source_study_run"  # of a final run
 SOURCE_TRIAL_RUN = "fashion.source_trial_run"
 CANDIDATE_RUN = "fashion.candidate_run"

@@ -64,7 +64,12 @@ class Photos:
 
     def train(self, settings: TrialSettings, scratch: Path, refs: dict[str, FeatureRef] | None = None):
         refs = refs or self.refs()
-        return train_trial(settings, refs["train"], refs["validation"], scratch, self.weights)
+        return train_trial(settings, refs["train"], refs["validation"], scratch, self.weights, self.targets)
+
+    @property
+    def targets(self) -> np.ndarray:
+        """What a teacher might say of the photos to train on, (views, images, classes)."""
+        return np.random.default_rng(6).dirichlet(np.ones(3), (1, 40)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -200,14 +205,19 @@ def whole_network(
 
 
 @pytest.mark.slow
-def test_mixup_behind_a_cut_is_keras_training_on_blended_maps(photos: Photos, tmp_path: Path) -> None:
-    settings = replace(SETTINGS, values={**SGD, "mixup": 0.4}, num_seeds=1, epochs=1)
+@pytest.mark.parametrize("distillation", [0.0, 0.7])
+def test_mixup_behind_a_cut_is_keras_training_on_blended_maps(
+    photos: Photos, tmp_path: Path, distillation: float
+) -> None:
+    values = {**SGD, "mixup": 0.4, "distillation": distillation}
+    settings = replace(SETTINGS, values=values, num_seeds=1, epochs=1)
     (result,) = photos.train(settings, tmp_path)
     refs = photos.refs()
     model = build_trainable(settings.values, refs["train"], photos.weights, study_seed=1, seed=1)
     optimizer = keras.optimizers.SGD(settings.values["learning_rate"], momentum=0.9)
     model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True))
     maps, labels = load_features(refs["train"]), keras.ops.one_hot(refs["train"].labels(), 3).numpy()
+    labels = (1 - distillation) * labels + distillation * photos.targets[0]
     (order,) = epoch_order(len(labels), study_seed=1, num_seeds=1, epoch=1)
     (shares,) = epoch_shares(len(labels), settings.values, study_seed=1, num_seeds=1, epoch=1)
     for start in range(0, len(labels), settings.batch_size):
@@ -258,7 +268,7 @@ def test_a_smaller_factor_moves_the_suffix_less(photos: Photos, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("values", "stopped_after", "num_seeds"),
     [
-        pytest.param({**RICH, "mixup": 0.4}, 2, 1, id="mixup"),
+        pytest.param({**RICH, "mixup": 0.4, "distillation": 0.5}, 2, 1, id="mixup and distillation"),
         pytest.param(RICH, 1, 2, id="rich-1", marks=pytest.mark.slow),
         pytest.param(RICH, 2, 2, id="rich-2", marks=pytest.mark.slow),
         pytest.param(RICH, 3, 2, id="rich-3", marks=pytest.mark.slow),

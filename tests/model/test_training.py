@@ -47,8 +47,10 @@ def make_refs(folder: Path, *, noise: float, scale: float = 1.0) -> Refs:
     return ref("train", 100), ref("validation", 60)
 
 
-def train(refs: Refs, scratch: Path, settings: TrialSettings = SETTINGS) -> list[EpochResult]:
-    return list(train_trial(settings, *refs, scratch))
+def train(
+    refs: Refs, scratch: Path, settings: TrialSettings = SETTINGS, targets: np.ndarray | None = None
+) -> list[EpochResult]:
+    return list(train_trial(settings, *refs, scratch, targets=targets))
 
 
 def with_values(settings: TrialSettings = SETTINGS, **values: Value) -> TrialSettings:
@@ -306,6 +308,24 @@ def test_training_draws_from_the_views(refs: Refs, results: list[EpochResult], t
     assert_same(two, train(with_views(refs, tmp_path / "first", count=1), tmp_path / "other"))
 
 
+def test_each_view_has_the_answer_of_the_teacher_to_it(refs: Refs, tmp_path: Path) -> None:
+    views = with_views(refs, tmp_path, count=2)
+    targets = np.random.default_rng(7).dirichlet(np.ones(CLASSES), (3, 100)).astype(np.float32)
+    # One step, from the fresh head.
+    settings = replace(with_values(distillation=1.0, dropout=0.0, views=2), epochs=1, batch_size=100, num_seeds=1)
+    (result,) = train(views, tmp_path / "scratch", settings, targets)
+    (order,) = epoch_order(100, study_seed=1, num_seeds=1, epoch=1, num_views=2)
+    head = build_head(settings.values, feature_size=SIZE, num_classes=CLASSES, study_seed=1, seed=1)
+    features = np.concatenate([load_features(one) for one in views[0].every])[order]
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)(np.concatenate(targets)[order], head(features))
+    assert result.loss[0] == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_distillation_needs_targets(refs: Refs, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="without a teacher's targets"):
+        train(refs, tmp_path, with_values(distillation=0.5))
+
+
 def test_probabilities_are_means_over_the_views_of_validation(
     refs: Refs, results: list[EpochResult], tmp_path: Path
 ) -> None:
@@ -346,6 +366,7 @@ TRAINED = {
     "smoothed labels": {"label_smoothing": 0.2},
     "class weights": {"class_weights": "balanced"},
     "mixup": {"mixup": 0.4},
+    "distillation": {"distillation": 0.5, "label_smoothing": 0.1},
     "small batches": {"batch_size": 10},
     "moving averages": {"ema_momentum": 0.9},
     "deep": {"dense_layers": 2, "dense_units_2": 5, "activation": "gelu", "dropout_1": 0.2},
@@ -359,6 +380,8 @@ TRAINED = {
         "optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine", "label_smoothing": 0.1, "batch_size": 16,
         "ema_momentum": 0.5, "normalization": "batch", "mixup": 0.5,
     },
+    "mixup and distillation": {"mixup": 0.5, "distillation": 0.8},
+    "class weights and distillation": {"class_weights": "balanced", "distillation": 1.0},
 }  # fmt: skip
 
 
@@ -375,7 +398,7 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Refs:
     return ref("train", 90), ref("validation", 40)
 
 
-QUICK = ("sgd", "deep", "mixup", "all at once")
+QUICK = ("sgd", "deep", "mixup and distillation", "all at once")
 
 
 @pytest.fixture(scope="module")
@@ -389,14 +412,17 @@ def plain(uneven: Refs, tmp_path_factory: pytest.TempPathFactory) -> list[EpochR
 )
 def test_a_trial_is_what_keras_trains(case: str, uneven: Refs, plain: list[EpochResult], tmp_path: Path) -> None:
     settings = replace(with_values(**TRAINED[case]), num_seeds=1)
-    expected = train_by_keras(settings, *uneven)
-    found = train(uneven, tmp_path, settings)
+    targets = np.random.default_rng(9).dirichlet(np.ones(CLASSES), 90).astype(np.float32)
+    expected = train_by_keras(settings, *uneven, targets)
+    found = train(uneven, tmp_path, settings, targets[None])
     assert not np.allclose(found[-1].probabilities, plain[-1].probabilities, atol=1e-4)
     for result, probabilities in zip(found, expected, strict=True):
         np.testing.assert_allclose(result.probabilities[0], probabilities, rtol=0, atol=2e-5)
 
 
-def train_by_keras(settings: TrialSettings, train_ref: FeatureRef, validation_ref: FeatureRef) -> list[np.ndarray]:
+def train_by_keras(
+    settings: TrialSettings, train_ref: FeatureRef, validation_ref: FeatureRef, targets: np.ndarray
+) -> list[np.ndarray]:
     """Validation probabilities after each epoch, (images, classes), by train_on_batch; seed 1."""
     values, labels = settings.values, train_ref.labels()
     features, validation = (np.array(load_features(ref)) for ref in (train_ref, validation_ref))
@@ -417,25 +443,36 @@ def train_by_keras(settings: TrialSettings, train_ref: FeatureRef, validation_re
         "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=values["weight_decay"], **averages),
         "sgd": lambda: keras.optimizers.SGD(rate, momentum=values["momentum"], **averages),
     }[values.get("optimizer", "adam")]()
-    smoothing = values.get("label_smoothing", 0.0)
+    share, smoothing = values.get("distillation", 0.0), values.get("label_smoothing", 0.0)
+    hard = keras.utils.to_categorical(labels, CLASSES)
+    if share:  # Keras would smooth the targets as well
+        hard = (1 - share) * (hard * (1 - smoothing) + smoothing / CLASSES) + share * targets
+        smoothing = 0.0
     model.compile(
         optimizer, keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing), jit_compile=False
     )
     counts = np.bincount(labels)
     weights = {label: len(labels) / (CLASSES * count) for label, count in enumerate(counts)}
-    given = {"class_weight": weights} if "class_weights" in values else {}
+
+    def weighting(batch: np.ndarray) -> dict[str, object]:
+        if "class_weights" not in values:
+            return {}
+        if share:  # Keras would take the class from the largest entry, which a target may move
+            return {"sample_weight": np.array([weights[label] for label in labels[batch]])}
+        return {"class_weight": weights}
+
     found = []
     for epoch in range(1, settings.epochs + 1):
         (order,) = epoch_order(len(labels), study_seed=settings.study_seed, num_seeds=1, epoch=epoch)
         shares = epoch_shares(len(labels), values, study_seed=settings.study_seed, num_seeds=1, epoch=epoch)
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            pixels, expected = features[batch], keras.utils.to_categorical(labels[batch], CLASSES)
+            pixels, expected = features[batch], hard[batch]
             if shares is None:
-                model.train_on_batch(pixels, expected, **given)
+                model.train_on_batch(pixels, expected, **weighting(batch))
                 continue
-            share = shares[0, start : start + batch_size, None]
-            pixels, expected = (share * one + (1 - share) * one[np.arange(len(one)) - 1] for one in (pixels, expected))
+            own = shares[0, start : start + batch_size, None]
+            pixels, expected = (own * one + (1 - own) * one[np.arange(len(one)) - 1] for one in (pixels, expected))
             model.train_on_batch(pixels, expected)
         raw = model.get_weights()
         if averages:

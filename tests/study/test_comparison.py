@@ -7,7 +7,9 @@ from fashion_tuning.study.comparison import KINDS
 
 
 def test_every_part_of_a_digest_is_compared() -> None:
-    """Views and pruning too, which a card may have."""
-    more = {"views": {"number": 1, "horizontal_flip": True}, "pruning": {"rule": "median"}}
-    card = Card.model_validate({**make_card("random").model_dump(), **more})
+    """Views, pruning and a teacher too, which a card may have."""
+    card = make_card("random").model_dump()
+    more = {"views": {"number": 1, "horizontal_flip": True}, "pruning": {"rule": "median"}, "teacher": {"study": "it"}}
+    space = {**card["space"], "distillation": {"type": "fixed", "value": 0.5}}
+    card = Card.model_validate({**card, **more, "space": space})
     assert {key for keys in KINDS.values() for key in keys} == set(Study(card=card, inputs={}).parts())

@@ -25,6 +25,7 @@ class Heads(ABC):
       values: Of the optimizer and the loss, see `hyperparameters`.
       features: (views * images, features) float32, view by view.
       labels: (images,) int class indices.
+      targets: (views * images, classes) float32, a teacher's probabilities, where the values have distillation.
       batch_size: Images per step; the last step of an epoch takes what is left.
       epochs: How many a schedule is laid out for.
     """
@@ -38,6 +39,7 @@ class Heads(ABC):
         values: Mapping[str, Value],
         features: np.ndarray,
         labels: np.ndarray,
+        targets: np.ndarray | None,
         batch_size: int,
         epochs: int,
     ) -> None:
@@ -49,7 +51,7 @@ class Heads(ABC):
         self._optimizer = make_optimizer(values, adam=self.adam, steps_per_epoch=steps, epochs=epochs)
         self._optimizer.build(self._variables)
         self._loss = Loss(values, labels, num_classes=self.heads[0].output_shape[-1])
-        self._hold(features, labels)
+        self._hold(features, labels, targets)
 
     def run_epoch(
         self,
@@ -67,7 +69,7 @@ class Heads(ABC):
 
         Returns:
           Mean loss and mean accuracy of each seed over the epoch, (seeds,) float64 each, as
-          training saw them: with dropout, mixup, smoothed labels and class weights, before each step's update.
+          training saw them: with dropout, mixup, smoothed labels, targets and class weights, before each step's update.
         """
         loss, correct = self._sums(order, shares)
         num_images = order.shape[1]
@@ -88,7 +90,7 @@ class Heads(ABC):
             yield
 
     @abstractmethod
-    def _hold(self, features: np.ndarray, labels: np.ndarray) -> None:
+    def _hold(self, features: np.ndarray, labels: np.ndarray, targets: np.ndarray | None) -> None:
         """Puts what is trained on where the backend computes."""
 
     @abstractmethod

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from fashion_tuning.hyperparameters import Value, setting
+from fashion_tuning.model.engine.batch import Batch
 from fashion_tuning.model.engine.heads import Heads
 from fashion_tuning.model.engine.loss import Loss
 from fashion_tuning.model.engine.mixup import blend
@@ -61,9 +62,10 @@ class HeadTrainer(Heads):
 
     adam = Adam
 
-    def _hold(self, features: np.ndarray, labels: np.ndarray) -> None:
+    def _hold(self, features: np.ndarray, labels: np.ndarray, targets: np.ndarray | None) -> None:
         self._features = tf.constant(features, tf.float32)
         self._labels = tf.constant(labels, tf.int32)
+        self._targets = None if targets is None else tf.constant(targets, tf.float32)
         self._epoch = tf.function(self._run_steps)
         self._forward = tf.function(
             self._logits, input_signature=[tf.TensorSpec((None, features.shape[1]), tf.float32)]
@@ -102,8 +104,9 @@ class HeadTrainer(Heads):
             for place, (head, rows) in enumerate(zip(self.heads, tf.unstack(batch, num=len(self.heads)), strict=True)):
                 labels = tf.gather(self._labels, rows % len(self._labels))
                 some = None if shares is None else shares[place]
+                targets = None if self._targets is None else tf.gather(self._targets, rows)
                 logits = head(blend(tf.gather(self._features, rows), some), training=True)
-                losses.append(self._loss(labels, logits, some))
+                losses.append(self._loss(labels, logits, some, targets))
                 hits.append(tf.reduce_sum(tf.cast(tf.argmax(logits, 1, tf.int32) == labels, tf.float32)))
             total = tf.add_n([tf.reduce_mean(loss) for loss in losses])
         gradients = tape.gradient(total, [_tensor(variable) for variable in self._variables])
@@ -126,41 +129,41 @@ class Stepper:
         self._model = model
         self._groups = groups
         self._loss = Loss(values, labels, num_classes=model.output_shape[-1])
-        shape = (None, *model.input_shape[1:])
-        signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec((None,), tf.int32)]
-        mixed = [tf.TensorSpec((None,), tf.float32)] if float(setting("mixup", values)) else []
+        given = {
+            "features": tf.TensorSpec((None, *model.input_shape[1:]), tf.float32),
+            "labels": tf.TensorSpec((None,), tf.int32),
+        }
+        if float(setting("mixup", values)):
+            given["shares"] = tf.TensorSpec((None,), tf.float32)
+        if float(setting("distillation", values)):
+            given["targets"] = tf.TensorSpec((None, model.output_shape[-1]), tf.float32)
+        self._given = given
         self._step = {
-            count: tf.function(partial(self._run_step, groups[:count]), input_signature=[*signature, *mixed])
+            count: tf.function(partial(self._run_step, groups[:count]), input_signature=[given])
             for count in range(1, 1 + len(groups))
         }
-        self._forward = tf.function(lambda features: model(features, training=False), input_signature=signature[:1])
+        self._forward = tf.function(
+            lambda features: model(features, training=False), input_signature=[given["features"]]
+        )
 
-    def step(
-        self, features: np.ndarray, labels: np.ndarray, shares: np.ndarray | None, *, num_groups: int
-    ) -> tuple[float, int]:
-        """Trains the first `num_groups` groups on a batch; the sum of its losses and the number of right answers.
-
-        Args:
-          features: (batch, height, width, channels).
-          labels: (batch,) int.
-          shares: (batch,) float32 by which images are blended, see mixup.py; None where the values have no mixup.
-        """
-        mixed = [] if shares is None else [tf.constant(shares)]
-        given = tf.constant(features, tf.float32), tf.constant(labels, tf.int32), *mixed
-        loss, correct = self._step[num_groups](*given)
+    def step(self, batch: Batch, *, num_groups: int) -> tuple[float, int]:
+        """Trains the first `num_groups` groups on a batch; the sum of its losses and the number of right answers."""
+        given = {name: tf.constant(getattr(batch, name), spec.dtype) for name, spec in self._given.items()}
+        loss, correct = self._step[num_groups](given)
         return float(loss), int(correct)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Logits, (batch, classes) float32."""
         return self._forward(tf.constant(features, tf.float32)).numpy()
 
-    def _run_step(self, groups, features, labels, shares=None):
-        features = blend(features, shares)
+    def _run_step(self, groups, given):
+        labels, shares = given["labels"], given.get("shares")
+        features = blend(given["features"], shares)
         variables = [variable for group in groups for variable in group.variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([_tensor(variable) for variable in variables])
             logits = self._model(features, training=True)
-            losses = self._loss(labels, logits, shares)
+            losses = self._loss(labels, logits, shares, given.get("targets"))
             mean = tf.reduce_mean(losses)
         gradients = iter(tape.gradient(mean, [_tensor(variable) for variable in variables]))
         for group in groups:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from fashion_tuning.hyperparameters import Value
+from fashion_tuning.model.engine.batch import Batch
 from fashion_tuning.model.engine.heads import Heads
 from fashion_tuning.model.engine.loss import Loss
 from fashion_tuning.model.engine.mixup import blend
@@ -35,9 +36,10 @@ class HeadTrainer(Heads):
 
     adam = Adam
 
-    def _hold(self, features: np.ndarray, labels: np.ndarray) -> None:
+    def _hold(self, features: np.ndarray, labels: np.ndarray, targets: np.ndarray | None) -> None:
         self._features = _tensor(features, torch.float32)
         self._labels = _tensor(labels, torch.int64)
+        self._targets = None if targets is None else _tensor(targets, torch.float32)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Logits of every head, (seeds, images, classes) float32."""
@@ -58,8 +60,9 @@ class HeadTrainer(Heads):
         for place, (head, rows) in enumerate(zip(self.heads, batch, strict=True)):
             labels = self._labels[rows % len(self._labels)]
             some = None if shares is None else shares[place]
+            targets = None if self._targets is None else self._targets[rows]
             logits = head(blend(self._features[rows], some), training=True)
-            losses.append(self._loss(labels, logits, some))
+            losses.append(self._loss(labels, logits, some, targets))
             hits.append((logits.detach().argmax(1) == labels).sum())
         total = torch.stack([loss.mean() for loss in losses]).sum()
         _update([Group(self._optimizer, self._variables)], total)
@@ -82,20 +85,14 @@ class Stepper:
         self._groups = groups
         self._loss = Loss(values, labels, num_classes=model.output_shape[-1])
 
-    def step(
-        self, features: np.ndarray, labels: np.ndarray, shares: np.ndarray | None, *, num_groups: int
-    ) -> tuple[float, int]:
-        """Trains the first `num_groups` groups on a batch; the sum of its losses and the number of right answers.
-
-        Args:
-          features: (batch, height, width, channels).
-          labels: (batch,) int.
-          shares: (batch,) float32 by which images are blended, see mixup.py; None where the values have no mixup.
-        """
-        expected = _tensor(labels, torch.int64)
-        some = None if shares is None else _tensor(shares, torch.float32)
-        logits = self._model(blend(_tensor(features, torch.float32), some), training=True)
-        losses = self._loss(expected, logits, some)
+    def step(self, batch: Batch, *, num_groups: int) -> tuple[float, int]:
+        """Trains the first `num_groups` groups on a batch; the sum of its losses and the number of right answers."""
+        expected = _tensor(batch.labels, torch.int64)
+        shares, targets = (
+            None if one is None else _tensor(one, torch.float32) for one in (batch.shares, batch.targets)
+        )
+        logits = self._model(blend(_tensor(batch.features, torch.float32), shares), training=True)
+        losses = self._loss(expected, logits, shares, targets)
         _update(self._groups[:num_groups], losses.mean())
         return float(losses.detach().sum()), int((logits.detach().argmax(1) == expected).sum())
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 import keras
 import numpy as np
 
 from fashion_tuning.hyperparameters import Value, setting
+from fashion_tuning.model.engine.batch import Batch
 from fashion_tuning.model.engine.optimizers import Group, averages, make_optimizer
 
 _PREDICTED_AT_ONCE = 32
@@ -19,9 +21,7 @@ _PREDICTED_AT_ONCE = 32
 class Stepper(Protocol):
     """What a backend does with one model, see on_tensorflow.py and on_torch.py."""
 
-    def step(
-        self, features: np.ndarray, labels: np.ndarray, shares: np.ndarray | None, *, num_groups: int
-    ) -> tuple[float, int]: ...
+    def step(self, batch: Batch, *, num_groups: int) -> tuple[float, int]: ...
 
     def predict(self, features: np.ndarray) -> np.ndarray: ...
 
@@ -37,6 +37,7 @@ class SuffixTrainer:
       values: Of the optimizer and the loss, see `hyperparameters`.
       views: (images, height, width, channels) each, memory-mapped.
       labels: (images,) int class indices.
+      targets: (views * images, classes) float32, a teacher's probabilities, where the values have distillation.
       batch_size: Images per step; the last step of an epoch takes what is left.
       epochs: How many a schedule is laid out for.
       adam, stepper: The backend's.
@@ -49,6 +50,7 @@ class SuffixTrainer:
         values: Mapping[str, Value],
         views: Sequence[np.ndarray],
         labels: np.ndarray,
+        targets: np.ndarray | None,
         batch_size: int,
         epochs: int,
         adam: type[keras.optimizers.Adam],
@@ -57,6 +59,7 @@ class SuffixTrainer:
         self.heads = tuple(models)
         self._views = views
         self._labels = labels
+        self._targets = targets
         self._batch_size = batch_size
         self._head_epochs = int(setting("head_epochs", values))
         steps = -(-len(labels) // batch_size)
@@ -89,9 +92,8 @@ class SuffixTrainer:
         sums = []
         for place, (stepper, rows) in enumerate(zip(self._steppers, order, strict=True)):
             total_loss, total_correct = 0.0, 0
-            for start, features, labels in self._batches(rows):
-                some = None if shares is None else shares[place, start : start + len(labels)]
-                loss, correct = stepper.step(features, labels, some, num_groups=num_groups)
+            for batch in self._batches(rows, None if shares is None else shares[place]):
+                loss, correct = stepper.step(batch, num_groups=num_groups)
                 total_loss += loss
                 total_correct += correct
             sums.append((total_loss / len(rows), total_correct / len(rows)))
@@ -144,20 +146,19 @@ class SuffixTrainer:
         owners = (*self.heads, *self._optimizers)
         return [variable for owner in owners for variable in owner.variables]
 
-    def _batches(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Start, features and labels of each batch of rows, which are v * images + i for view v of image i.
-
-        The next batch is read meanwhile.
-        """
-        batches = [rows[start : start + self._batch_size] for start in range(0, len(rows), self._batch_size)]
+    def _batches(self, rows: np.ndarray, shares: np.ndarray | None) -> Iterator[Batch]:
+        """The batches of rows, which are v * images + i for view v of image i; the next one is read meanwhile."""
+        places = [slice(start, start + self._batch_size) for start in range(0, len(rows), self._batch_size)]
         with ThreadPoolExecutor(1, thread_name_prefix="read") as thread:
-            pending = thread.submit(self._read, batches[0])
-            for place, batch in enumerate(batches):
-                features = pending.result()
-                if place + 1 < len(batches):
-                    pending = thread.submit(self._read, batches[place + 1])
-                yield place * self._batch_size, features, self._labels[batch % len(self._labels)]
+            pending = thread.submit(self._read, rows[places[0]])
+            for place, after in zip(places, [*places[1:], None], strict=True):
+                batch = pending.result()
+                if after is not None:
+                    pending = thread.submit(self._read, rows[after])
+                yield batch if shares is None else replace(batch, shares=shares[place])
 
-    def _read(self, rows: np.ndarray) -> np.ndarray:
+    def _read(self, rows: np.ndarray) -> Batch:
         views, images = np.divmod(rows, len(self._labels))
-        return np.stack([self._views[view][image] for view, image in zip(views, images, strict=True)])
+        features = np.stack([self._views[view][image] for view, image in zip(views, images, strict=True)])
+        targets = None if self._targets is None else self._targets[rows]
+        return Batch(features, self._labels[images], targets=targets)
