@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fashion_tuning.backbones import BACKBONES, NO_CUT
 from fashion_tuning.errors import UsageError
-from fashion_tuning.hyperparameters import HYPERPARAMETERS, OPTIONAL, Value, is_active
+from fashion_tuning.hyperparameters import HYPERPARAMETERS, Value, is_active
 from fashion_tuning.settings import Configuration, Final, Images, Model, Pruning, Search, Teacher, Training, Views
 from fashion_tuning.space import Choice, Fixed, FloatRange, IntRange, Space, largest
 from fashion_tuning.table import Table, explain, wrong
@@ -32,7 +31,6 @@ __all__ = [
     "Pruning",
     "Search",
     "Space",
-    "Study",
     "Teacher",
     "Training",
     "Views",
@@ -230,52 +228,6 @@ class Card(Table):
     def is_fixed(self) -> bool:
         """Whether there is one configuration and nothing to search: it needs no study before its final run."""
         return self.search is None and len(self.configurations) == 1
-
-    def outcome(self) -> dict[str, Any]:
-        """The settings that decide the outcome of a study, as plain JSON values."""
-        settings = self.model_dump(mode="json", exclude={"name", "description", "photos", "final"})
-        del settings["training"]["max_seconds"]
-        # Settings that came later are left out where they say what was so before: studies on record keep their digest.
-        if self.images.aspect == "squash":
-            del settings["images"]["aspect"]
-        for name in ("views", "pruning", "teacher"):
-            if settings[name] is None:
-                del settings[name]
-        if self.views and not self.views.average:
-            del settings["views"]["average"]
-        if self.model.storage == "float32":
-            del settings["model"]["storage"]
-        if settings["search"]:
-            del settings["search"]["max_trials"]
-        for configuration in settings["configurations"]:
-            del configuration["published_val_accuracy"], configuration["source"]
-        for table in (settings["space"] or {}, *settings["configurations"]):
-            for name in [name for name in OPTIONAL if table.get(name) is None]:
-                table.pop(name, None)
-        return settings
-
-
-class Study(Table):
-    """A card together with the data and weights it is run on; its digest names the study.
-
-    Args:
-      card: The validated card.
-      inputs: Digests and versions that decide the outcome beside the card: manifest,
-        weights, and the parts of the feature key.
-    """
-
-    card: Card
-    inputs: Mapping[str, str]
-
-    def parts(self) -> dict[str, Any]:
-        """All that the digest covers, for telling two studies apart."""
-        return {**self.card.outcome(), "inputs": dict(sorted(self.inputs.items()))}
-
-    @property
-    def digest(self) -> str:
-        """First 16 hex digits of a SHA-256 over `parts()`."""
-        text = json.dumps(self.parts(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load_card(path: Path) -> Card:

@@ -12,7 +12,8 @@ from command_line import PROGRAM, PROJECT, clean_environment, commands, groups, 
 from PIL import Image
 
 import fashion_tuning
-from fashion_tuning.config import Study, load_card
+from fashion_tuning.config import load_card
+from fashion_tuning.digest import Study
 from fashion_tuning.tracking.origin import DatasetInfo, Origin
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import StudyRun

@@ -32,6 +32,7 @@ ROOMS: list[set[str]] = [
     {"study", "figures"},
     {"model", "measures"},
     {"data", "tracking"},
+    {"digest"},
     {"config"},
     {"settings"},
     {"space"},

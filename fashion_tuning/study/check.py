@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fashion_tuning.digest import outcome
 from fashion_tuning.errors import FashionTuningError
 from fashion_tuning.hyperparameters import is_active
 from fashion_tuning.study.agenda import Agenda
@@ -174,7 +175,7 @@ def _order(recorded: RecordedStudy, attempts: list[TrialRecord]) -> Iterator[str
     card = recorded.card
     if recorded.manifest.digest != (expected := next(iter(recorded.keys.values())).manifest):
         yield f"manifest.csv has digest {recorded.manifest.digest}, the study was run on {expected}"
-    settings = json.loads(json.dumps(card.outcome()))
+    settings = json.loads(json.dumps(outcome(card)))
     if settings != {name: part for name, part in recorded.record.parts.items() if name != "inputs"}:
         yield "card.toml is not the card in fashion.parts"
     for record in trials:

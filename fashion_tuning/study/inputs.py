@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fashion_tuning.backbones import BACKBONES, NO_CUT
-from fashion_tuning.config import Card, Study
+from fashion_tuning.config import Card
 from fashion_tuning.data.decode import Sizing
 from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.data.views import View
+from fashion_tuning.digest import Study
 from fashion_tuning.hyperparameters import Value, setting
 from fashion_tuning.model.features import FeatureKey, FeatureRef, feature_key, feature_ref
 from fashion_tuning.model.training import TRAINING_VERSION, TrialSettings

@@ -16,35 +16,23 @@ from fashion_tuning.model.features import FeatureKey, FeatureRef, compute_featur
 from fashion_tuning.model.trainable import is_long
 from fashion_tuning.model.training import TRAINING_VERSION, train_trial
 from fashion_tuning.model.weights import Weights, get_weights
-from fashion_tuning.study import selection
 from fashion_tuning.study.executors import Done, Failed, Output, Worker
 from fashion_tuning.study.inputs import trial_settings
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
+from fashion_tuning.study.replay_comparison import Comparison, compare
 from fashion_tuning.study.teacher import TARGETS, read_targets
 from fashion_tuning.study.trial_check import TrialCheck
 from fashion_tuning.tracking.provenance import machine, versions
 from fashion_tuning.tracking.records import (
     TrialRecord,
     artifacts,
-    read_curve,
     read_origin,
-    read_predictions,
     read_trial,
 )
 from fashion_tuning.tracking.store import Store
-from fashion_tuning.tracking.trial_run import CURVES, save_predictions
+from fashion_tuning.tracking.trial_run import save_predictions
 
 TOLERANCE = 1e-6  # absolute; on the machine and with the versions of the record nothing differs at all
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A figure on record and its replay; of a curve the last values, and the largest difference over all epochs."""
-
-    name: str
-    recorded: float | str
-    replayed: float | str
-    difference: float
 
 
 @dataclass(frozen=True)
@@ -106,7 +94,7 @@ def replay(
         weights = _weights(refs["train"].key, cache_dir, tell) if is_long(refs["train"]) else None
         results, failure = _train(worker, recorded, record, refs, scratch, weights, _targets(store, recorded))
         labels, num_seeds = refs["validation"].labels(), recorded.card.training.seeds
-        comparisons = _compare(store, record, results, failure, labels=labels, num_seeds=num_seeds)
+        comparisons = compare(store, record, results, failure, labels=labels, num_seeds=num_seeds)
         outcome = Replay(run_id, record.trial, comparisons, tolerance, tuple(_notes(store, recorded)))
         if not repair or not outcome.agrees or failure is not None:
             return outcome
@@ -217,60 +205,6 @@ def _train(
             raise message.error
         else:
             return results, message
-
-
-def _compare(
-    store: Store,
-    record: TrialRecord,
-    results: list[EpochResult],
-    failure: Failed | None,
-    *,
-    labels: np.ndarray,
-    num_seeds: int,
-) -> tuple[Comparison, ...]:
-    replayed_error = failure.kind if failure else ""
-    if record.error or replayed_error:
-        same = 0.0 if record.error == replayed_error else float("inf")
-        outcome = Comparison("outcome", record.error or "completed", replayed_error or "completed", same)
-        return (outcome, *_compare_curves(store, record, results, num_seeds=num_seeds))
-    probabilities = np.stack([result.probabilities for result in results])
-    curve = [float(result.val_accuracy.mean()) for result in results]
-    best_epoch = selection.best_epoch(curve)
-    correct = selection.correct(probabilities[best_epoch - 1], labels)
-    best = {
-        "best_val_accuracy": curve[best_epoch - 1],
-        "best_val_accuracy_se": selection.standard_error(correct),
-        "best_epoch": float(best_epoch),
-        "epochs_run": float(len(curve)),
-    }
-    if (spread := selection.seed_spread(correct)) is not None:
-        best["best_val_accuracy_seed_sd"] = spread
-    comparisons = [
-        Comparison(name, record.metrics[name], value, abs(record.metrics[name] - value)) for name, value in best.items()
-    ]
-    comparisons += _compare_curves(store, record, results, num_seeds=num_seeds)
-    try:
-        kept, _ = read_predictions(store, record)
-    except StoreError:
-        return tuple(comparisons)  # damaged: `check` names it, and the metrics decide
-    ours = probabilities.swapaxes(0, 1)
-    largest = float(np.abs(kept - ours).max()) if kept.shape == ours.shape else float("inf")
-    return (*comparisons, Comparison("predictions", float(kept.mean()), float(ours.mean()), largest))
-
-
-def _compare_curves(
-    store: Store, record: TrialRecord, results: list[EpochResult], *, num_seeds: int
-) -> list[Comparison]:
-    comparisons = []
-    for name in CURVES:
-        for seed in range(1, num_seeds + 1):
-            ours = [float(getattr(result, name)[seed - 1]) for result in results]
-            theirs = [value for _, value in read_curve(store, record.run_id, f"seed_{seed}/{name}")]
-            same_length = len(ours) == len(theirs)
-            largest = float(np.abs(np.subtract(ours, theirs)).max(initial=0.0)) if same_length else float("inf")
-            last = [curve[-1] if curve else "none" for curve in (theirs, ours)]
-            comparisons.append(Comparison(f"seed_{seed}/{name}", last[0], last[1], largest))
-    return comparisons
 
 
 def _notes(store: Store, recorded: RecordedStudy) -> list[str]:

@@ -2,7 +2,8 @@
 
 from small_card import make_card
 
-from fashion_tuning.config import Card, Study
+from fashion_tuning.config import Card
+from fashion_tuning.digest import Study
 from fashion_tuning.study.comparison import KINDS
 
 
