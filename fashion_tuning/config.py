@@ -95,12 +95,15 @@ class Card(Table):
 
     def _check_teacher(self) -> None:
         """Distillation learns from a teacher, and nothing else does."""
+        allowed = self.space.get("distillation") if self.space else None
+        shares = [*(largest(allowed) if allowed else ()), *(one.distillation or 0 for one in self.configurations)]
+        distils = any(float(share) > 0 for share in shares)
         if self.teacher is None:
-            if self.names("distillation"):
+            if distils:
                 raise wrong("teacher", received=None, expected="a table [teacher], whose answers distillation learns")
             return
-        if not self.names("distillation"):
-            expected = "nothing, or distillation beside it in the space or a listed configuration"
+        if not distils:
+            expected = "nothing, or a distillation above 0 beside it in the space or a listed configuration"
             raise wrong("teacher", "study", received=self.teacher.study, expected=expected)
         if self.teacher.study == self.name:
             raise wrong("teacher", "study", received=self.name, expected="another study than this one")

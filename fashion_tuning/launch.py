@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fashion_tuning.config import Card, load_card
 from fashion_tuning.data.source import Dataset, open_dataset, open_drawn
-from fashion_tuning.errors import NoTrialError, PhotosUnreachableError, UsageError
+from fashion_tuning.errors import NoTrialError, PhotosUnreachableError, UsageError, WeightsError
 from fashion_tuning.launch_report import report_at_end
 from fashion_tuning.model.weights import get_all_weights
 from fashion_tuning.quiet import silent_stderr
@@ -137,6 +137,10 @@ def find_inputs(
 
     Args:
       teacher: The run of the trial that taught an earlier run of the card; "" for the one that it names now.
+
+    Raises:
+      WeightsError: Some can't be had, or the teacher was trained behind others.
+      FashionTuningError: What `find_teacher` raises.
     """
     with silent_stderr():
         from fashion_tuning.study.inputs import StudyInputs
@@ -144,4 +148,9 @@ def find_inputs(
     found = find_teacher(store, card, dataset, run_id=teacher)
     backbones = dict.fromkeys([*card.backbones(), *([found.backbone] if found else [])])
     weights = get_all_weights(tuple(backbones), cache_dir=cache_dir, progress=terminal.line)
+    if found and weights[found.backbone].digest != (recorded := found.study.keys[found.backbone].weights):
+        raise WeightsError(
+            f"the weights of {found.backbone} here have digest {weights[found.backbone].digest}",
+            expected=f"the teacher's, {recorded}",
+        )
     return StudyInputs(card, card_text, dataset, weights, cache_dir, found)

@@ -532,7 +532,8 @@ def test_values_that_are_none(name: str, value: Value) -> None:
 @pytest.mark.parametrize(
     ("teacher", "values", "message"),
     [
-        ({"study": "another"}, {}, "distillation beside it"),
+        ({"study": "another"}, {}, "distillation above 0"),
+        ({"study": "another"}, {"distillation": 0.0}, "distillation above 0"),
         (None, {"distillation": 0.5}, r"a table \[teacher\]"),
         ({"study": "xception-150"}, {"distillation": 0.5}, "another study than this one"),
         ({"study": ""}, {"distillation": 0.5}, "at least 1 character"),

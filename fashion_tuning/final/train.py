@@ -21,7 +21,7 @@ from fashion_tuning.study.ownership import owned
 from fashion_tuning.study.plan import estimate_listed, make_plan, require_disk
 from fashion_tuning.study.recorded import read_recorded
 from fashion_tuning.study.session import close_left, closing, computed_features, log_views, open_attempts
-from fashion_tuning.study.teacher import lesson, targets
+from fashion_tuning.study.teacher import answered, open_lesson
 from fashion_tuning.tracking import registry, tag_names
 from fashion_tuning.tracking.evaluation_run import find_evaluation
 from fashion_tuning.tracking.records import TrialRecord, current_study, find_studies
@@ -81,8 +81,8 @@ def _train(job: Job, run: FinalRun, *, workers: list[Worker], report: Report) ->
         choose=lambda: choose_candidate(job, run.store, completed_trials(run.store, run.record)),
     )
     trials_ended = len(queue.ended)
-    taught = lesson(inputs, run)
-    cost = estimate_listed(inputs, taught, job.planned[trials_ended:])
+    lesson = open_lesson(inputs, run, earlier=job.study.run_id if job.study else "")
+    cost = estimate_listed(inputs, lesson.features, job.planned[trials_ended:])
     require_disk(cost, store=run.store, cache_dir=inputs.cache_dir)
     report(
         make_plan(
@@ -96,7 +96,7 @@ def _train(job: Job, run: FinalRun, *, workers: list[Worker], report: Report) ->
         )
     )
     log_views(inputs, run)
-    refs = each_once([*features.of_trials([values for values, _ in job.planned]), *taught])
+    refs = each_once([*features.of_trials([values for values, _ in job.planned]), *lesson.features])
     if seconds := computed_features(inputs, refs, workers[0], report):
         run.log({"seconds_features": seconds}, step=trials_ended)
     Coordinator(
@@ -106,7 +106,7 @@ def _train(job: Job, run: FinalRun, *, workers: list[Worker], report: Report) ->
         workers=workers,
         features=features,
         weights=inputs.weights,
-        targets=targets(inputs, run, taught, report),
+        targets=answered(inputs, run, lesson, workers[0], report),
         report=report,
     ).run()
 

@@ -21,7 +21,7 @@ def best_heads(store: Store, record: TrialRecord) -> Iterator[list[Path]]:
       StoreError: One of them turns out to be damaged while they are read.
     """
     epoch = int(record.metrics["best_epoch"])
-    with artifacts(store, record.run_id) as folder:
+    with artifacts(store, record.run_id, "checkpoints") as folder:
         paths = [
             folder / f"checkpoints/seed_{seed}/epoch_{epoch:02d}.keras"
             for seed in range(1, 1 + int(record.parameters["seeds"]))

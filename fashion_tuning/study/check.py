@@ -11,9 +11,8 @@ from pathlib import Path
 
 from fashion_tuning.digest import outcome
 from fashion_tuning.errors import FashionTuningError
-from fashion_tuning.hyperparameters import is_active
+from fashion_tuning.hyperparameters import is_active, setting
 from fashion_tuning.study.agenda import Agenda
-from fashion_tuning.study.inputs import TEACHER
 from fashion_tuning.study.queue import MAX_ATTEMPTS
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
 from fashion_tuning.study.teacher import TARGETS, read_targets
@@ -64,6 +63,9 @@ def check(store: Store, study: StudyRecord, *, cache_dir: Path) -> Findings:
     attempts = read_attempts(store, study)
     found = [Difference(study.run_id, 0, what) for what in _study_run(store, study)]
     found += [Difference(study.run_id, 0, what) for what in _standing(study, metrics, attempts)]
+    if any(setting("distillation", one.values) for one in attempts) and read_targets(store, study.run_id) is None:
+        what = f"{TARGETS} is missing or damaged; while its teacher is the same, tune with its card makes it again"
+        found.append(Difference(study.run_id, 0, what))
     found += [Difference(record.run_id, record.trial, what) for record, what in _attempts(study, attempts)]
     notes: list[str] = []
     damaged: list[str] = []
@@ -103,9 +105,6 @@ def _study_run(store: Store, study: StudyRecord) -> Iterator[str]:
         for name in ("card.toml", "manifest.csv", "environment.txt"):
             if not (folder / name).is_file() or not (folder / name).stat().st_size:
                 yield f"{name} is missing or empty"
-    inputs = study.parts.get("inputs")
-    if isinstance(inputs, dict) and TEACHER in inputs and read_targets(store, study.run_id) is None:
-        yield f"{TARGETS} is missing or damaged: tune with the same card makes it again"
 
 
 def _standing(study: StudyRecord, metrics: Mapping[str, float], attempts: list[TrialRecord]) -> Iterator[str]:

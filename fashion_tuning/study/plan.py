@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fashion_tuning.errors import DiskError
 from fashion_tuning.hyperparameters import Value
-from fashion_tuning.model.features import FeatureRef, verify_shards
+from fashion_tuning.model.features import FeatureKey, FeatureRef, verify_shards
 from fashion_tuning.study import estimate
 from fashion_tuning.study.events import Plan
 from fashion_tuning.study.inputs import SPLITS, Features, StudyInputs, averages, each_once
@@ -74,13 +74,13 @@ def _cost(features: Features, refs: Sequence[FeatureRef], trials: Sequence[tuple
         ref: sum(len(ref.rows(shard)) for shard, good in enumerate(verify_shards(ref)) if not good) for ref in refs
     }
     # What stands at an earlier cut is not computed twice, see model/features.py.
-    photos: dict[tuple[str, int, str, str], int] = {}
+    photos: dict[tuple[FeatureKey, str], int] = {}
     for ref, num_images in missing.items():
-        place = ref.key.backbone, ref.key.image_size, ref.split, ref.key.view
+        place = replace(ref.key, cut=""), ref.split
         photos[place] = max(photos.get(place, 0), num_images)
     seconds = sum(
-        estimate.feature_seconds(num_images, backbone=backbone, image_size=image_size)
-        for (backbone, image_size, *_), num_images in photos.items()
+        estimate.feature_seconds(num_images, backbone=key.backbone, image_size=key.image_size)
+        for (key, _), num_images in photos.items()
     )
     disk = 0
     for values, epochs in trials:

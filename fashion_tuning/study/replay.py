@@ -11,6 +11,7 @@ import numpy as np
 from fashion_tuning.backend import choose_backend
 from fashion_tuning.errors import StoreError, UsageError, WeightsError
 from fashion_tuning.files import scratch_folder
+from fashion_tuning.hyperparameters import setting
 from fashion_tuning.model.epochs import EpochResult
 from fashion_tuning.model.features import FeatureKey, FeatureRef, compute_features, verify_shards
 from fashion_tuning.model.trainable import is_long
@@ -85,6 +86,7 @@ def replay(
       StoreError: The store can't be read or written.
     """
     record, recorded = _read(store, run_id)
+    targets = _targets(store, recorded) if setting("distillation", record.values) else None
     refs = recorded.features(cache_dir).of(record.values)
     if recorded.record.photos != "drawn":
         data_dir = data_dir or environment_dir
@@ -92,7 +94,7 @@ def replay(
     with scratch_folder() as scratch:
         tell(f"trial {record.trial} of {recorded.record.experiment}: training it again")
         weights = _weights(refs["train"].key, cache_dir, tell) if is_long(refs["train"]) else None
-        results, failure = _train(worker, recorded, record, refs, scratch, weights, _targets(store, recorded))
+        results, failure = _train(worker, recorded, record, refs, scratch, weights, targets)
         labels, num_seeds = refs["validation"].labels(), recorded.card.training.seeds
         comparisons = compare(store, record, results, failure, labels=labels, num_seeds=num_seeds)
         outcome = Replay(run_id, record.trial, comparisons, tolerance, tuple(_notes(store, recorded)))
@@ -168,14 +170,12 @@ def _weights(key: FeatureKey, cache_dir: Path, tell: Callable[[str], None]) -> W
     return weights
 
 
-def _targets(store: Store, recorded: RecordedStudy) -> np.ndarray | None:
-    if not recorded.teacher:
-        return None
+def _targets(store: Store, recorded: RecordedStudy) -> np.ndarray:
     if (kept := read_targets(store, recorded.record.run_id)) is None:
         raise StoreError(
             f"{TARGETS} of study run {recorded.record.run_id} is missing or damaged: what its teacher has said",
             action=f"fashion-tuning {'final-train' if recorded.record.kind == 'final' else 'tune'} with the same card"
-            " makes it again",
+            " makes it again, while its teacher is the same",
         )
     return kept
 

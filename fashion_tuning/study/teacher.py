@@ -8,7 +8,6 @@ its trials depend on nothing else of the teacher.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -20,15 +19,16 @@ from fashion_tuning.data.source import Dataset
 from fashion_tuning.data.views import IDENTITY
 from fashion_tuning.errors import DataError, StoreError
 from fashion_tuning.files import SCRATCH, disk_errors, scratch_folder
-from fashion_tuning.model.checkpoint import predict
-from fashion_tuning.model.features import FeatureRef, feature_ref, load_features
+from fashion_tuning.model.checkpoint import answers
+from fashion_tuning.model.features import FeatureRef, feature_ref
 from fashion_tuning.study.best_epoch import best_heads
 from fashion_tuning.study.events import Notice, Report
+from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.finished import require_finished
 from fashion_tuning.study.inputs import StudyInputs, card_views, trial_key
 from fashion_tuning.study.leaderboard import find_study, leaderboard
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
-from fashion_tuning.tracking.records import TrialRecord, artifacts, read_trial
+from fashion_tuning.tracking.records import TrialRecord, artifacts, find_studies, read_trial
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import StudyRun
 from fashion_tuning.wording import count
@@ -62,6 +62,14 @@ class Teacher:
         return [feature_ref(one, "train", manifest=self.study.manifest, cache_dir=cache_dir) for one in views]
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """A teacher's answers where they stand, or else the features that it has yet to answer to."""
+
+    targets: np.ndarray | None = None
+    features: tuple[FeatureRef, ...] = ()
+
+
 def find_teacher(store: Store, card: Card, dataset: Dataset, *, run_id: str = "") -> Teacher | None:
     """The trial that the leaderboard of a card's teacher calls chosen; None where the card names no teacher; read-only.
 
@@ -81,11 +89,10 @@ def find_teacher(store: Store, card: Card, dataset: Dataset, *, run_id: str = ""
         if (found := read_trial(store, run_id)) is None:
             raise StoreError(f"the run of the teacher, {run_id}, is not in {store.uri} any more")
         record, study = found
-    else:
-        name = card.teacher.study
-        study = find_study(store, f"{name}-drawn" if dataset.kind == "drawn" else name)
-        require_finished(study)
-        record = leaderboard(store, study).chosen
+        return Teacher(record, read_recorded(store, study))
+    name, twin = card.teacher.study, f"{card.teacher.study}-drawn"
+    study = find_study(store, twin if dataset.kind == "drawn" and find_studies(store, twin) else name)
+    require_finished(study)
     recorded = read_recorded(store, study)
     if recorded.manifest.digest != dataset.manifest.digest:
         raise DataError(
@@ -94,53 +101,74 @@ def find_teacher(store: Store, card: Card, dataset: Dataset, *, run_id: str = ""
             " trained on what its pupils are validated on",
             action="run the teacher's study on the same photos",
         )
-    return Teacher(record, recorded)
+    return Teacher(leaderboard(store, study).chosen, recorded)
 
 
-def lesson(inputs: StudyInputs, run: StudyRun) -> list[FeatureRef]:
-    """The features to which a study's teacher has yet to answer: none without one, or where its targets stand."""
-    if inputs.teacher is None or read_targets(run.store, run.run_id) is not None:
-        return []
-    return inputs.teacher.features(inputs.card, inputs.cache_dir)
-
-
-def targets(inputs: StudyInputs, run: StudyRun, refs: Sequence[FeatureRef], report: Report) -> np.ndarray | None:
-    """What a study's teacher says, (views, images, classes) float32; None without a teacher.
-
-    Computes it where it is not kept with the run yet.
+def open_lesson(inputs: StudyInputs, run: StudyRun, *, earlier: str = "") -> Lesson:
+    """What is there of a teacher's answers, and what it has yet to answer to; nothing of either without a teacher.
 
     Args:
-      refs: What `lesson` gave, in the cache by now.
+      earlier: The run of the study that a final run goes on from. Its teacher has seen the same pictures, of whatever
+        size the final run is, so its answers are kept with that as well.
+
+    Raises:
+      StoreError, DiskError: The store or a disk refuses.
+    """
+    if inputs.teacher is None:
+        return Lesson()
+    refs = inputs.teacher.features(inputs.card, inputs.cache_dir)
+    for run_id in filter(None, (run.run_id, earlier)):
+        kept = read_targets(run.store, run_id)
+        if kept is not None and kept.shape[:2] == (len(refs), len(refs[0].photos)):
+            if run_id != run.run_id:
+                _keep(run, kept, refs[0])
+            return Lesson(kept)
+    return Lesson(None, tuple(refs))
+
+
+def answered(inputs: StudyInputs, run: StudyRun, lesson: Lesson, worker: Worker, report: Report) -> np.ndarray | None:
+    """A teacher's answers, (views, images, classes) float32; None without a teacher.
+
+    What is missing is computed from features that are in the cache by now, and kept with the run.
 
     Raises:
       StoreError, DiskError: A checkpoint of the teacher can't be read, or the answers can't be kept.
     """
-    if inputs.teacher is None:
-        return None
-    if not refs:
-        return read_targets(run.store, run.run_id)
+    if inputs.teacher is None or not lesson.features:
+        return lesson.targets
     started = time.perf_counter()
-    report(Notice(f"the teacher ({inputs.teacher}) answers to {sum(len(ref.photos) for ref in refs):,} images"))
+    images = sum(len(ref.photos) for ref in lesson.features)
+    report(Notice(f"the teacher ({inputs.teacher}) answers to {images:,} images"))
     with best_heads(run.store, inputs.teacher.record) as heads:
-        found = np.stack(
-            [np.mean([predict(head, load_features(ref)) for head in heads], axis=0, dtype=np.float32) for ref in refs]
-        )
+        targets = np.stack(list(worker.run(answers, heads, lesson.features)))
+    right = float((targets.argmax(-1) == lesson.features[0].labels()).mean())
+    report(Notice(f"the teacher names the category that is on record for {right:.1%} of them"))
+    run.log({"teacher_accuracy": right, "seconds_teacher": time.perf_counter() - started}, step=0)
+    _keep(run, targets, lesson.features[0])
+    return targets
+
+
+def _keep(run: StudyRun, targets: np.ndarray, ref: FeatureRef) -> None:
     with scratch_folder() as folder:
         path = folder / TARGETS
         with disk_errors(path, instead=SCRATCH):
-            np.savez(path, targets=found, paths=np.array([path for path, _, _ in refs[0].photos]))
+            np.savez(path, targets=targets, paths=np.array([path for path, _, _ in ref.photos]))
         run.store.upload(run.run_id, path)
-    right = float((found.argmax(-1) == refs[0].labels()).mean())
-    report(Notice(f"the teacher names the category that is on record for {right:.1%} of them"))
-    run.log({"teacher_accuracy": right, "seconds_teacher": time.perf_counter() - started}, step=0)
-    return found
 
 
 def read_targets(store: Store, run_id: str) -> np.ndarray | None:
-    """The targets that a run has kept, (views, images, classes) float32; None where they are missing or damaged."""
-    with artifacts(store, run_id) as folder:
+    """The targets that a run has kept, (views, images, classes) float32; None where they are missing or damaged.
+
+    Raises:
+      StoreError: They are there and can't be read.
+    """
+    if not any(one.path == TARGETS for one in store.call(lambda client: client.list_artifacts(run_id))):
+        return None
+    with artifacts(store, run_id, TARGETS) as folder:
         try:
             with (folder / TARGETS).open("rb") as file, np.load(file) as kept:
                 return np.asarray(kept["targets"])
+        except OSError as error:
+            raise StoreError(f"{TARGETS} of run {run_id} can't be read: {error}") from error
         except Exception:  # zipfile, zlib and numpy each meet damage in their own way
             return None

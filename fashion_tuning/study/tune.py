@@ -13,7 +13,7 @@ from fashion_tuning.study.inputs import StudyInputs, each_once
 from fashion_tuning.study.ownership import owned
 from fashion_tuning.study.plan import estimate_cost, make_plan, require_disk
 from fashion_tuning.study.session import close_left, closing, computed_features, log_views, open_attempts
-from fashion_tuning.study.teacher import lesson, targets
+from fashion_tuning.study.teacher import answered, open_lesson
 from fashion_tuning.tracking.records import (
     StudyRecord,
     current_study,
@@ -70,8 +70,8 @@ def tune(
             )
             features = inputs.features
             trials_ended = len(agenda.ended)
-            taught = lesson(inputs, run)
-            cost = estimate_cost(inputs, taught, trials_ended=trials_ended, limit=agenda.max_trials)
+            lesson = open_lesson(inputs, run)
+            cost = estimate_cost(inputs, lesson.features, trials_ended=trials_ended, limit=agenda.max_trials)
             require_disk(cost, store=store, cache_dir=inputs.cache_dir)
             plan = make_plan(
                 inputs,
@@ -85,7 +85,7 @@ def tune(
             )
             report(plan)
             log_views(inputs, run)
-            refs = each_once([*features.of_card(), *taught])
+            refs = each_once([*features.of_card(), *lesson.features])
             if seconds := computed_features(inputs, refs, workers[0], report):
                 run.log({"seconds_features": seconds}, step=trials_ended)
             Coordinator(
@@ -95,7 +95,7 @@ def tune(
                 workers=workers,
                 features=features,
                 weights=inputs.weights,
-                targets=targets(inputs, run, taught, report),
+                targets=answered(inputs, run, lesson, workers[0], report),
                 report=report,
             ).run()
         return run.record

@@ -191,7 +191,7 @@ def read_predictions(store: Store, record: TrialRecord) -> tuple[np.ndarray, np.
     Raises:
       StoreError: The artifacts are missing or can't be read.
     """
-    with artifacts(store, record.run_id) as folder:
+    with artifacts(store, record.run_id, "predictions") as folder:
         seeds, labels = [], np.empty(0)
         try:
             for number in range(1, 1 + int(record.parameters["seeds"])):
@@ -217,8 +217,8 @@ def load_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 @contextmanager
-def artifacts(store: Store, run_id: str) -> Iterator[Path]:
-    """A folder with all artifacts of a run: the store's own where it is local, else a copy; read-only.
+def artifacts(store: Store, run_id: str, path: str = "") -> Iterator[Path]:
+    """A folder with a run's artifacts: the store's own where it is local, else a copy of those at `path`; read-only.
 
     Raises:
       StoreError: They can't be had.
@@ -228,7 +228,7 @@ def artifacts(store: Store, run_id: str) -> Iterator[Path]:
         yield Path(unquote(uri.path))
         return
     with scratch_folder() as folder:
-        store.download(run_id, folder)
+        store.download(run_id, folder, path)
         yield folder
 
 

@@ -166,8 +166,8 @@ class Store:
         with disk_errors(Path(path), instead=ELSEWHERE):
             self.call(operation)
 
-    def download(self, run_id: str, folder: Path) -> None:
-        """Copies all artifacts of a run into a folder.
+    def download(self, run_id: str, folder: Path, path: str = "") -> None:
+        """Copies a run's artifact of that path, or all of them below it, into a folder, where it has the same path.
 
         Raises:
           StoreError: They can't be had.
@@ -176,7 +176,7 @@ class Store:
 
         def operation(client: MlflowClient) -> None:
             with _worded_artifact_errors():
-                client.download_artifacts(run_id, "", str(folder))
+                client.download_artifacts(run_id, path, str(folder))
 
         with disk_errors(folder, instead=SCRATCH):
             self.call(operation)

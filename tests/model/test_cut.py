@@ -204,8 +204,7 @@ def whole_network(
     return keras.Model(images, head(pooled)), optimizer
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("distillation", [0.0, 0.7])
+@pytest.mark.parametrize("distillation", [pytest.param(0.0, marks=pytest.mark.slow), 0.7])
 def test_mixup_behind_a_cut_is_keras_training_on_blended_maps(
     photos: Photos, tmp_path: Path, distillation: float
 ) -> None:

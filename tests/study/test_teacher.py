@@ -183,6 +183,32 @@ def test_what_the_teacher_has_said_is_kept_and_made_again_where_it_is_lost(schoo
     assert check(school.store, pupil, cache_dir=school.cache).differences == ()
 
 
+def test_what_learns_from_no_teacher_is_replayed_without_its_answers(school: School, pupil: StudyRecord) -> None:
+    path = school.targets(pupil)
+    path.rename(path.with_suffix(".away"))
+    try:
+        _, alone = latest_attempts(read_attempts(school.store, pupil))
+        assert replay(school.store, alone.run_id, worker=school.worker, cache_dir=school.cache, tolerance=0.0).agrees
+    finally:
+        path.with_suffix(".away").rename(path)
+
+
+def test_a_damaged_checkpoint_of_the_teacher_is_named(school: School, pupil: StudyRecord) -> None:
+    teacher = leaderboard(school.store, school.teacher).chosen
+    school.targets(pupil).unlink()
+    with best_heads(school.store, teacher) as heads:
+        whole = heads[1].read_bytes()
+        heads[1].write_bytes(whole[:1000])
+        try:
+            with pytest.raises(StoreError, match=f"a checkpoint of run {teacher.run_id} can't be read") as caught:
+                school.run()
+        finally:
+            heads[1].write_bytes(whole)
+    assert "--repair" in caught.value.action
+    school.run()
+    assert read_targets(school.store, pupil.run_id) is not None
+
+
 def test_another_run_of_the_teacher_makes_another_study(school: School, pupil: StudyRecord) -> None:
     text = TEACHER.replace("seed = 5", "seed = 6")
     school.run(text)
@@ -212,6 +238,25 @@ def test_without_such_a_study_or_before_its_end_there_is_no_teacher(school: Scho
         find_teacher(empty, card, school.dataset, run_id="0" * 32)
 
 
+def test_drawn_garments_are_taught_by_a_study_of_drawn_garments(
+    school: School, tmp_path: Path, new_uri: Callable[[Path], str]
+) -> None:
+    """Whichever way it is named; where there is none, by that of the name itself."""
+    drawn = replace(school.dataset, kind="drawn")
+    by_run = PUPIL.replace('"teacher"', f'"{school.teacher.run_id}"')
+    for text in (PUPIL, by_run):  # there is none of drawn garments yet
+        assert find_teacher(school.store, parse_card(text, name="card"), drawn).study.record.experiment == "teacher"
+    store = Store(new_uri(tmp_path))
+    weights = {"xception": school.weights}
+    for one in (school.dataset, drawn):
+        inputs = StudyInputs(parse_card(TEACHER, name="card"), TEACHER, one, weights, school.cache)
+        tune(inputs, store, workers=[school.worker], max_trials=1, fresh=False, report=lambda _: None)
+    for text in (PUPIL, PUPIL.replace('"teacher"', '"teacher-drawn"')):
+        found = find_teacher(store, parse_card(text, name="card"), drawn)
+        assert found.study.record.experiment == "teacher-drawn"
+    assert find_teacher(store, parse_card(PUPIL, name="card"), school.dataset).study.record.experiment == "teacher"
+
+
 def test_a_teacher_of_other_photos_is_refused(school: School) -> None:
     manifest = replace(school.dataset.manifest, photos=school.dataset.manifest.photos[:-1])
     verification = replace(school.dataset.verification, manifest=manifest)
@@ -232,6 +277,7 @@ def test_the_final_run_of_a_study_has_its_teacher(school: School, pupil: StudyRe
     assert tags["fashion.source_study_run"] == pupil.run_id
     targets = read_targets(school.store, outcome.final.run_id)
     np.testing.assert_array_equal(targets, read_targets(school.store, pupil.run_id))  # of the teacher's own pictures
+    assert "teacher_accuracy" not in school.store.client.get_run(outcome.final.run_id).data.metrics  # taken over
     taught = next(one for one in outcome.trials if one.values.get("distillation") == 1.0)
     again = replay(school.store, taught.run_id, worker=school.worker, cache_dir=school.cache, tolerance=0.0)
     assert again.agrees
