@@ -63,6 +63,12 @@ def test_a_plan_counts_views() -> None:
     assert "  features  at 150 px, 4 views of train: 15,681 to compute, 3,409 cached" in lines
 
 
+def test_a_plan_names_the_teacher() -> None:
+    lines = plan_text(replace(PLAN, teacher="trial 01 of fine-tune-seeds, mean of 3 seeds")).splitlines()
+    assert "  teacher   trial 01 of fine-tune-seeds, mean of 3 seeds" in lines
+    assert not any("teacher" in line for line in plan_text(PLAN).splitlines())
+
+
 def test_a_plan_says_photos_trials_time_and_disk_within_80_characters() -> None:
     lines = plan_text(PLAN).splitlines()
     assert max(len(line) for line in lines) <= 80
