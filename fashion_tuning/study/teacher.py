@@ -17,7 +17,7 @@ import numpy as np
 from fashion_tuning.config import Card
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.data.views import IDENTITY
-from fashion_tuning.errors import DataError, StoreError
+from fashion_tuning.errors import DataError, StoreError, UsageError
 from fashion_tuning.files import SCRATCH, disk_errors, scratch_folder
 from fashion_tuning.model.checkpoint import answers
 from fashion_tuning.model.features import FeatureRef, feature_ref
@@ -91,7 +91,14 @@ def find_teacher(store: Store, card: Card, dataset: Dataset, *, run_id: str = ""
         record, study = found
         return Teacher(record, read_recorded(store, study))
     name, twin = card.teacher.study, f"{card.teacher.study}-drawn"
-    study = find_study(store, twin if dataset.kind == "drawn" and find_studies(store, twin) else name)
+    try:
+        study = find_study(store, twin if dataset.kind == "drawn" and find_studies(store, twin) else name)
+    except UsageError as error:
+        raise UsageError(
+            f"the card's teacher: {error.received}",
+            expected="the name or the run id of a finished study",
+            action="run its card first, such as fashion-tuning tune experiments/fine_tune_seeds.toml",
+        ) from error
     require_finished(study)
     recorded = read_recorded(store, study)
     if recorded.manifest.digest != dataset.manifest.digest:

@@ -224,7 +224,7 @@ def test_another_run_of_the_teacher_makes_another_study(school: School, pupil: S
 def test_without_such_a_study_or_before_its_end_there_is_no_teacher(school: School, tmp_path: Path, new_uri) -> None:
     card = parse_card(PUPIL, name="card")
     empty = Store(new_uri(tmp_path))
-    with pytest.raises(UsageError, match="no study 'teacher'"):
+    with pytest.raises(UsageError, match="the card's teacher: no study 'teacher'"):
         find_teacher(empty, card, school.dataset)
     client = MlflowClient(school.store.uri)
     newest = find_teacher(school.store, card, school.dataset).study.record
