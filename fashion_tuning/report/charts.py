@@ -240,7 +240,7 @@ def _scores(panel: Axes, trials: Sequence[Trial], places: Sequence[float]) -> No
 def _count_along(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _plain_along(axes: Axes) -> None:

@@ -98,12 +98,15 @@ def _leaderboard(material: Material) -> Section:
     board = material.board
     tied = sum(row.tied for row in board.rows)
     best = board.rows[0].record.metrics["best_val_accuracy"]
-    ties = (
-        f"{tied - 1} of {len(board.rows) - 1} other trials tie with the best: their paired difference is within one"
-        " standard error."
-        if tied > 1
-        else "No other trial ties with the best: every paired difference is beyond one standard error."
-    )
+    if tied > 1:
+        ties = (
+            f"{tied - 1} of {len(board.rows) - 1} other trials tie with the best: their paired difference is within one"
+            " standard error."
+        )
+    elif len(board.rows) > 1:
+        ties = "No other trial ties with the best: every paired difference is beyond one standard error."
+    else:
+        ties = "There is no other trial that might tie with it."
     luck = (
         f"About {board.flattery:.4f} of the best score is luck of the pick, {best - board.flattery:.4f} without it;"
         f" chosen is trial {board.chosen.trial:02d}."

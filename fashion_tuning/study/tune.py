@@ -18,6 +18,7 @@ from fashion_tuning.tracking.records import (
     StudyRecord,
     current_study,
     find_studies,
+    read_study,
 )
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import StudyRun
@@ -98,7 +99,7 @@ def tune(
                 targets=answered(inputs, run, lesson, workers[0], report),
                 report=report,
             ).run()
-        return run.record
+        return read_study(store, run.run_id) or run.record  # as it has ended
 
 
 def _limit(card: Card, max_trials: int | None) -> int | None:

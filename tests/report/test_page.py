@@ -156,6 +156,8 @@ def test_a_study_of_one_trial_and_a_list_have_a_page() -> None:
     assert "importance" in [one.name for one in sections]
     assert "parallel" not in [one.name for one in sections]
     assert "The only completed trial scored 0.8000" in text
+    assert "There is no other trial that might tie with it." in text
+    assert "every paired difference" not in text
 
 
 @pytest.mark.slow

@@ -189,6 +189,8 @@ def test_an_interrupted_study_goes_on_as_if_unbroken(
 def test_a_finished_study_runs_nothing_again(inputs_of: Inputs, store: Store, worker: Worker) -> None:
     inputs = inputs_of(make_card())
     first = run(inputs, store, worker)
+    assert first.status == "FINISHED"  # as whoever shows it or writes its report will say
+    assert not first.runs
     events: list[Event] = []
     again = run(inputs, store, worker, report=events.append)
     assert again.run_id == first.run_id
