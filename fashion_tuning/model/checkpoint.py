@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from fashion_tuning.errors import FashionTuningError
-from fashion_tuning.model.features import FeatureRef, load_features
 from fashion_tuning.quiet import silent_stderr
 
 _MAPS_AT_ONCE: Final = 32  # what follows a feature map needs a multiple of its memory
@@ -62,15 +61,3 @@ def predict_mean(path: Path, views: Sequence[np.ndarray]) -> np.ndarray:
       BrokenCheckpointError: As for `predict`.
     """
     return np.asarray(np.mean([predict(path, features) for features in views], axis=0, dtype=np.float32))
-
-
-def answers(paths: Sequence[Path], refs: Sequence[FeatureRef]) -> Iterator[np.ndarray]:
-    """Probabilities over the features of each ref, (images, classes) float32, means over several checkpoints.
-
-    Raises:
-      BrokenCheckpointError: As for `predict`.
-      DataError: Features are missing or damaged.
-    """
-    for ref in refs:
-        features = load_features(ref)
-        yield np.asarray(np.mean([predict(path, features) for path in paths], axis=0, dtype=np.float32))

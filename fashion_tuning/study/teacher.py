@@ -19,8 +19,8 @@ from fashion_tuning.data.source import Dataset
 from fashion_tuning.data.views import IDENTITY
 from fashion_tuning.errors import DataError, StoreError, UsageError
 from fashion_tuning.files import SCRATCH, disk_errors, scratch_folder
-from fashion_tuning.model.checkpoint import answers
 from fashion_tuning.model.features import FeatureRef, feature_ref
+from fashion_tuning.model.teaching import answers
 from fashion_tuning.study.best_epoch import best_heads
 from fashion_tuning.study.events import Notice, Report
 from fashion_tuning.study.executors import Worker
