@@ -100,10 +100,8 @@ _ALL: Final = (
     Hyperparameter("normalization", "normalization", str, *_word("none", "batch", "layer"), "none", *_HAS_DENSE),
     Hyperparameter("label_smoothing", "label smoothing", float, *_SHARE, 0.0),
     Hyperparameter("mixup", "mixup", float, *_number(lambda value: value >= 0, "a concentration, 0 for none"), 0.0),
-    Hyperparameter(
-        "distillation", "distillation", float,
-        *_number(lambda value: 0 <= value <= 1, "a share of the loss from 0 to 1, 0 for none"), 0.0,
-    ),
+    # Never 1: labels, and how they are smoothed, would have no effect then.
+    Hyperparameter("distillation", "distillation", float, *_SHARE, 0.0),
     Hyperparameter("class_weights", "class weights", str, *_word("none", "balanced"), "none"),
     Hyperparameter(
         "batch_size", "batch size", int, *_number(lambda value: value >= 1, "a whole number of images, at least 1")

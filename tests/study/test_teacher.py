@@ -66,7 +66,7 @@ learning_rate_factors = []
 learning_rate = 0.001
 dense_units = 0
 dropout = 0.0
-distillation = 1.0
+distillation = 0.9
 [[configurations]]
 learning_rate = 0.001
 dense_units = 0
@@ -278,6 +278,6 @@ def test_the_final_run_of_a_study_has_its_teacher(school: School, pupil: StudyRe
     targets = read_targets(school.store, outcome.final.run_id)
     np.testing.assert_array_equal(targets, read_targets(school.store, pupil.run_id))  # of the teacher's own pictures
     assert "teacher_accuracy" not in school.store.client.get_run(outcome.final.run_id).data.metrics  # taken over
-    taught = next(one for one in outcome.trials if one.values.get("distillation") == 1.0)
+    taught = next(one for one in outcome.trials if one.values.get("distillation") == 0.9)
     again = replay(school.store, taught.run_id, worker=school.worker, cache_dir=school.cache, tolerance=0.0)
     assert again.agrees
