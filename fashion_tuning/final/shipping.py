@@ -8,7 +8,6 @@ from fashion_tuning.errors import ParityError
 from fashion_tuning.files import scratch_folder, sha256_of
 from fashion_tuning.final.job import Job
 from fashion_tuning.final.reduced import compare, require_agreement
-from fashion_tuning.hyperparameters import all_values
 from fashion_tuning.model.features import FeatureKey, FeatureRef, compute_features, feature_ref
 from fashion_tuning.model.shipped import ModelCard
 from fashion_tuning.model.whole import Parity, ship
@@ -65,7 +64,6 @@ def ship_winner(job: Job, run: FinalRun, winner: TrialRecord, worker: Worker) ->
             folder / "packed",
             name=registry.model_name(drawn=inputs.dataset.kind == "drawn"),
             tags={**_version_tags(job, run, winner), registry.DIGEST: sha256_of(whole)},
-            description=f"{inputs.card.images.image_size} px, {all_values(winner.values)}",
         )
     return version, parity
 

@@ -24,6 +24,7 @@ from fashion_tuning.study.session import close_left, closing, computed_features,
 from fashion_tuning.study.teacher import answered, open_lesson
 from fashion_tuning.tracking import registry, tag_names
 from fashion_tuning.tracking.evaluation_run import find_evaluation
+from fashion_tuning.tracking.notes import renew_version_note
 from fashion_tuning.tracking.records import TrialRecord, current_study, find_studies
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import FinalRun
@@ -159,7 +160,7 @@ def _finish(job: Job, run: FinalRun, *, worker: Worker, tell: Callable[[str], No
         PUBLISHED if inputs.dataset.name == CLOTHING and inputs.card.images.image_size == 299 else "",
     )
     registry.tag_version(store, version, {"test_accuracy": f"{evaluation.figures.accuracy:.4f}"})
-    registry.describe(store, version, model_card(outcome, job.inputs))
+    renew_version_note(store, version.name, version.number, model_card(outcome, job.inputs))
     return outcome
 
 

@@ -90,9 +90,7 @@ def pack(model: Path, target: Path, *, class_names: Sequence[str], example: byte
         )
 
 
-def register(
-    store: Store, run_id: str, folder: Path, *, name: str, tags: Mapping[str, str], description: str
-) -> Version:
+def register(store: Store, run_id: str, folder: Path, *, name: str, tags: Mapping[str, str]) -> Version:
     """Stores an MLflow model with a run and makes it a version of a registered model, once.
 
     Raises:
@@ -112,9 +110,7 @@ def register(
         version = (
             known[0]
             if known
-            else client.create_model_version(
-                name, source=f"runs:/{run_id}/{FOLDER}", run_id=run_id, tags=dict(tags), description=description
-            )
+            else client.create_model_version(name, source=f"runs:/{run_id}/{FOLDER}", run_id=run_id, tags=dict(tags))
         )
         return _version_of(version)
 
@@ -185,11 +181,6 @@ def tag_version(store: Store, version: Version, tags: Mapping[str, str]) -> None
             client.set_model_version_tag(version.name, version.number, key, value)
 
     store.call(operation)
-
-
-def describe(store: Store, version: Version, description: str) -> None:
-    """Replaces the description of a version, Markdown."""
-    store.call(lambda client: client.update_model_version(version.name, version.number, description=description))
 
 
 @contextmanager

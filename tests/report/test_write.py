@@ -21,7 +21,7 @@ from fashion_tuning.report.write import write_comparison, write_report
 from fashion_tuning.study.check import check
 from fashion_tuning.study.comparison import compare
 from fashion_tuning.study.leaderboard import leaderboard
-from fashion_tuning.tracking.notes import NOTE
+from fashion_tuning.tracking.notes import BEGIN, NOTE
 from fashion_tuning.tracking.records import StudyRecord, read_curve
 from fashion_tuning.tracking.store import Store
 
@@ -128,16 +128,19 @@ def test_the_run_and_its_experiment_say_what_was_found(setting: Setting, tmp_pat
     client = MlflowClient(setting.uri)
     experiment = client.get_experiment_by_name("small")
     client.set_experiment_tag(experiment.experiment_id, NOTE, "a person's words\n\n### and heading")
-    before = client.get_run(setting.first.run_id).data.tags[NOTE].partition("\n\n### ")[0]
+    before = client.get_run(setting.first.run_id).data.tags[NOTE].partition(f"\n\n{BEGIN}")[0]
     for _ in range(2):  # a second report takes the place of the first
         write_report(setting.store, setting.first, tmp_path / "out")
+        note = client.get_run(setting.first.run_id).data.tags[NOTE]
+        client.set_tag(setting.first.run_id, NOTE, f"{note}\n- and a remark of mine")
     note = client.get_run(setting.first.run_id).data.tags[NOTE]
     assert note.startswith(before)
+    assert note.endswith("\n- and a remark of mine\n- and a remark of mine")
     assert note.count("### Leaderboard") == 1
     for trial in read_material(setting.store, setting.first).trials:
         assert f"[{trial.number:02d}](#/experiments/" in note
     said = client.get_experiment_by_name("small").tags[NOTE]
-    assert said.startswith("a person's words\n\n### and heading\n\n### Where it stands\n")
+    assert said.startswith(f"a person's words\n\n### and heading\n\n{BEGIN}\n### Where it stands\n")
     assert said.count("### Where it stands") == 1
     assert f"runs/{setting.first.run_id}" in said
 
