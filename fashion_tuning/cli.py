@@ -183,7 +183,7 @@ def check(
 
     with silent_stderr():
         from fashion_tuning.study.check import check as check_study
-    from fashion_tuning.study.leaderboard import find_study
+    from fashion_tuning.study.lookup import find_study
     from fashion_tuning.tracking.store import Store
 
     store = Store(tracking_uri, must_exist=True, patience=READING)

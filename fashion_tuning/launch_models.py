@@ -59,7 +59,7 @@ def start_final(
             from fashion_tuning.final.job import make_job
             from fashion_tuning.final.train import final_train
             from fashion_tuning.study.finished import finished_study
-            from fashion_tuning.study.leaderboard import find_study
+            from fashion_tuning.study.lookup import find_study
             from fashion_tuning.study.recorded import read_recorded
             from fashion_tuning.tracking.store import PATIENCE, Store
         patience = PATIENCE if store_timeout is None else store_timeout

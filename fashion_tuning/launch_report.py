@@ -28,7 +28,8 @@ def read_boards(names: Sequence[str], *, tracking_uri: str | None) -> tuple[Stor
       StoreError: The store can't be read.
     """
     with silent_stderr():
-        from fashion_tuning.study.leaderboard import find_study, leaderboard
+        from fashion_tuning.study.leaderboard import leaderboard
+        from fashion_tuning.study.lookup import find_study
         from fashion_tuning.tracking.store import Store
 
     store = Store(tracking_uri, must_exist=True, patience=READING)

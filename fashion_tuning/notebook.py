@@ -12,7 +12,8 @@ from fashion_tuning.options import READING
 from fashion_tuning.quiet import silent_stderr
 
 with silent_stderr():
-    from fashion_tuning.study.leaderboard import find_study, leaderboard
+    from fashion_tuning.study.leaderboard import leaderboard
+    from fashion_tuning.study.lookup import find_study
     from fashion_tuning.tracking.records import StudyRecord, TrialRecord, latest_attempts, read_attempts, read_curve
     from fashion_tuning.tracking.store import Store
     from fashion_tuning.tracking.trial_run import CURVES

@@ -17,15 +17,23 @@ from fashion_tuning.study.events import Report
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.final_queue import BASELINE, FinalQueue
 from fashion_tuning.study.inputs import each_once
+from fashion_tuning.study.lookup import find_own_studies
 from fashion_tuning.study.ownership import owned
 from fashion_tuning.study.plan import estimate_listed, make_plan, require_disk
 from fashion_tuning.study.recorded import read_recorded
-from fashion_tuning.study.session import close_left, closing, computed_features, log_views, open_attempts
+from fashion_tuning.study.session import (
+    close_left,
+    closing,
+    computed_features,
+    log_views,
+    open_attempts,
+    report_deleted,
+)
 from fashion_tuning.study.teacher import answered, open_lesson
 from fashion_tuning.tracking import registry, tag_names
 from fashion_tuning.tracking.evaluation_run import find_evaluation
 from fashion_tuning.tracking.notes import renew_version_note
-from fashion_tuning.tracking.records import TrialRecord, current_study, find_studies
+from fashion_tuning.tracking.records import TrialRecord, current_study
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import FinalRun
 
@@ -57,12 +65,16 @@ def final_train(
       DataError, DiskError, StoreError: As their names say; what was recorded stays.
     """
     inputs, origin = job.inputs, job.origin()
-    with owned(store, inputs.experiment, origin.digest, cache_dir=inputs.cache_dir):
-        same = current_study(find_studies(store, inputs.experiment, kind=FinalRun.kind), origin.digest)
+    experiment = job.study.experiment if job.study else inputs.experiment
+    with owned(store, experiment, origin.digest, cache_dir=inputs.cache_dir):
+        experiment, known = find_own_studies(
+            store, experiment, origin.digest, card_name=inputs.card.name, kind=FinalRun.kind
+        )
+        same = current_study(known, origin.digest)
         if same is not None:
             run = FinalRun.resume(store, same, origin.dataset)
         else:
-            run = FinalRun.begin(store, inputs.experiment, origin, generation=1)
+            run = FinalRun.begin(store, experiment, origin, generation=1)
         with closing(run):
             run.start(origin)
             close_left(store, run.record, cache_dir=inputs.cache_dir)
@@ -96,6 +108,7 @@ def _train(job: Job, run: FinalRun, *, workers: list[Worker], report: Report) ->
             resumed=bool(trials_ended),
         )
     )
+    report_deleted(queue, report)
     log_views(inputs, run)
     refs = each_once([*features.of_trials([values for values, _ in job.planned]), *lesson.features])
     if seconds := computed_features(inputs, refs, workers[0], report):

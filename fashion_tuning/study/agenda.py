@@ -23,7 +23,7 @@ class Agenda(TrialQueue):
 
     Args:
       card: The study's card.
-      attempts: Every recorded attempt at every trial, none of them RUNNING. The oracle is fresh
+      attempts: Every recorded attempt at every trial, deleted ones too, none of them RUNNING. The oracle is fresh
         and is played the recorded asks and tells, in their order and with their values.
       max_trials: When to stop; None where the tuner or the list comes to its own end.
       show_published: Keep the published figures of the card's list with its trials.
@@ -40,6 +40,7 @@ class Agenda(TrialQueue):
         self._show_published = show_published
         self._search = _make_search(card)
         self._seconds_asking: dict[int, float] = {}
+        self._told: set[int] = set()
         self._replay(self._history)
 
     def seconds_asking(self, trial: int) -> float:
@@ -47,9 +48,10 @@ class Agenda(TrialQueue):
         return self._seconds_asking.pop(trial, 0.0)
 
     def tell(self, record: TrialRecord) -> None:
-        """A trial has ended and its record stands: the oracle is told."""
+        """A trial has ended and its record stands: the oracle is told, unless it knows the trial's deleted run."""
         super().tell(record)
-        if self._search is not None:
+        if self._search is not None and record.trial not in self._told:
+            self._told.add(record.trial)
             self._search.tell(record.trial, record.score, standard_error=self._noise(record))
 
     def _noise(self, record: TrialRecord) -> float | None:

@@ -18,6 +18,7 @@ from fashion_tuning.study.recorded import RecordedStudy, read_recorded
 from fashion_tuning.study.teacher import TARGETS, read_targets
 from fashion_tuning.study.trial_check import TrialCheck
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts, latest_attempts, read_attempts
+from fashion_tuning.tracking.remedies import mlflow_command
 from fashion_tuning.tracking.store import Store
 
 # The metrics of a study run that follow from its trials.
@@ -60,8 +61,12 @@ def check(store: Store, study: StudyRecord, *, cache_dir: Path) -> Findings:
     """
     # Before the trials, which may go on: then the study's own figures can't be ahead of them.
     metrics = store.call(lambda client: client.get_run(study.run_id)).data.metrics
-    attempts = read_attempts(store, study)
+    every = read_attempts(store, study, with_deleted=True)
+    deleted = [record for record in latest_attempts(every) if record.deleted and record.counts]
+    # What was deleted and not trained again still has its place in the study's order and its share in its figures.
+    attempts = [record for record in every if not record.deleted or record in deleted]
     found = [Difference(study.run_id, 0, what) for what in _study_run(store, study)]
+    found += [Difference(record.run_id, record.trial, _deleted(store, record)) for record in deleted]
     found += [Difference(study.run_id, 0, what) for what in _standing(study, metrics, attempts)]
     if any(setting("distillation", one.values) for one in attempts) and read_targets(store, study.run_id) is None:
         what = f"{TARGETS} is missing or damaged; while its teacher is the same, tune with its card makes it again"
@@ -70,7 +75,7 @@ def check(store: Store, study: StudyRecord, *, cache_dir: Path) -> Findings:
     notes: list[str] = []
     damaged: list[str] = []
     num_checkpoints = 0
-    trials = [record for record in latest_attempts(attempts) if record.completed]
+    trials = [record for record in latest_attempts(attempts) if record.completed and not record.deleted]
     try:
         recorded = read_recorded(store, study)
     except FashionTuningError as error:
@@ -91,6 +96,11 @@ def check(store: Store, study: StudyRecord, *, cache_dir: Path) -> Findings:
                 damaged.append(record.run_id)
     order = sorted(found, key=lambda one: one.trial)
     return Findings(tuple(order), tuple(notes), tuple(damaged), len(trials), len(attempts), num_checkpoints)
+
+
+def _deleted(store: Store, record: TrialRecord) -> str:
+    restore = mlflow_command("runs", "restore", "--run-id", record.run_id, address=store.mlflow_address)
+    return f"deleted in MLflow; tune with its card trains it again with its recorded values, or {restore}"
 
 
 def _study_run(store: Store, study: StudyRecord) -> Iterator[str]:

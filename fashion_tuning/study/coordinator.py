@@ -168,13 +168,13 @@ class Coordinator:
         if isinstance(message, Done):
             self._complete(worker)
             return
-        record = attempt.fail(message, tell=self._agenda.next_order())
+        record = attempt.fail(message, tell=self._agenda.next_tell(attempt.record.trial))
         del self._running[worker]
         self._end(record)
 
     def _complete(self, worker: Worker, *, pruned: str = "") -> None:
         attempt = self._running[worker]
-        record = attempt.complete(tell=self._agenda.next_order(), pruned=pruned)
+        record = attempt.complete(tell=self._agenda.next_tell(attempt.record.trial), pruned=pruned)
         self._curves.append(attempt.curve)
         del self._running[worker]
         self._end(record)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fashion_tuning.errors import DataError, UsageError, WeightsError
 from fashion_tuning.study.inputs import StudyInputs
+from fashion_tuning.study.lookup import find_own_studies
 from fashion_tuning.study.recorded import read_recorded
-from fashion_tuning.tracking.records import StudyRecord, current_study, find_studies
+from fashion_tuning.tracking.records import StudyRecord, current_study
 from fashion_tuning.tracking.store import Store
 
 
@@ -24,7 +25,9 @@ def finished_study(store: Store, inputs: StudyInputs, study: StudyRecord | None)
     if study is None:
         if inputs.card.is_fixed:
             return None
-        study = current_study(find_studies(store, inputs.experiment), inputs.study.digest)
+        digest = inputs.study.digest
+        _, known = find_own_studies(store, inputs.experiment, digest, card_name=inputs.card.name)
+        study = current_study(known, digest)
     if study is None:
         raise UsageError(
             f"no study of this card {inputs.card.name!r} with these photos and weights in {store.uri}",

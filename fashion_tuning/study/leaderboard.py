@@ -9,18 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from fashion_tuning.config import Final
-from fashion_tuning.errors import NoTrialError, StoreError, UsageError
+from fashion_tuning.errors import NoTrialError, StoreError
 from fashion_tuning.hyperparameters import HYPERPARAMETERS, besides
 from fashion_tuning.study import selection
 from fashion_tuning.study.recorded import read_recorded
 from fashion_tuning.tracking.records import (
     StudyRecord,
     TrialRecord,
-    find_studies,
     latest_attempts,
     read_attempts,
     read_predictions,
-    read_study,
 )
 from fashion_tuning.tracking.store import Store
 
@@ -84,31 +82,6 @@ class Leaderboard:
             }
             for row in self.rows
         ]
-
-
-def find_study(store: Store, name: str) -> StudyRecord:
-    """The study that a name or a run id means.
-
-    A name means the newest study run of that experiment; where there is none, of its drawn
-    twin.
-
-    Raises:
-      UsageError: No study of that name or id.
-      StoreError: The store can't be read.
-    """
-    for experiment in (name, f"{name}-drawn"):
-        studies = find_studies(store, experiment)
-        if studies:
-            return studies[0]
-    study = read_study(store, name)
-    if study is None:
-        known = [experiment for experiment in store.experiment_names() if find_studies(store, experiment)]
-        raise UsageError(
-            f"no study {name!r} in {store.uri}",
-            expected=f"a run id, or one of: {', '.join(sorted(known))}" if known else "a study; this store has none",
-            action="fashion-tuning tune experiments/xception_150.toml makes one",
-        )
-    return study
 
 
 def leaderboard(store: Store, study: StudyRecord, *, rule: str | None = None) -> Leaderboard:

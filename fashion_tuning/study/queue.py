@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import count
 
 from fashion_tuning.hyperparameters import Value
 from fashion_tuning.tracking.records import TrialRecord, latest_attempts
@@ -16,8 +17,11 @@ MAX_ATTEMPTS = 3
 class TrialQueue(ABC):
     """The trials of a study or of a final run, rebuilt from their record.
 
+    A trial whose run was deleted in MLflow's UI is trained again with the values on record, and told at the same
+    place of the order; one that was removed for good leaves its number and its places to another.
+
     Args:
-      attempts: Every recorded attempt at every trial, none of them RUNNING.
+      attempts: Every recorded attempt at every trial, deleted ones too, none of them RUNNING.
       max_trials: When to stop; None where the trials come to their own end.
     """
 
@@ -27,14 +31,23 @@ class TrialQueue(ABC):
         self._records = {record.trial: record for record in self._history}
         self._num_runs = Counter(record.trial for record in attempts)
         # Only a death of its own process uses up an attempt, and only such an attempt is FAILED and not told.
-        self._num_deaths = Counter(one.trial for one in attempts if one.status == "FAILED" and not one.counts)
-        self._again = [record for record in self._history if not record.counts]
-        self._order = max((max(one.ask, (one.tell or 0) if one.counts else 0) for one in self._history), default=0)
+        self._num_deaths = Counter(
+            one.trial for one in attempts if one.status == "FAILED" and not one.counts and not one.deleted
+        )
+        self._again = [record for record in self._history if not record.stands]
+        # The places of the one order of asks and tells that are taken, and those kept for a trial's next tell.
+        self._places = {one.ask for one in self._history} | {one.tell or 0 for one in self._history if one.counts}
+        self._kept_tells = {one.trial: one.tell for one in self._again if one.counts and one.tell}
+
+    @property
+    def deleted(self) -> list[int]:
+        """The trials that have to be trained again because their runs were deleted."""
+        return [record.trial for record in self._again if record.deleted]
 
     @property
     def ended(self) -> list[TrialRecord]:
-        """The trials that count, in the order of their numbers."""
-        return [self._records[trial] for trial in sorted(self._records) if self._records[trial].counts]
+        """The trials that count and were not deleted, in the order of their numbers."""
+        return [self._records[trial] for trial in sorted(self._records) if self._records[trial].stands]
 
     @property
     def best(self) -> TrialRecord | None:
@@ -45,9 +58,11 @@ class TrialQueue(ABC):
         """A new attempt at the next trial, without a run yet; None where nothing can start now."""
         if self._again:
             record = self._again.pop(0)
-            record = replace(record, run_id="", status="RUNNING", tell=None, metrics={}, error="", error_message="")
+            record = replace(
+                record, run_id="", status="RUNNING", tell=None, metrics={}, error="", error_message="", deleted=False
+            )
         else:
-            trial = max(self._records, default=0) + 1
+            trial = next(number for number in count(1) if number not in self._records)
             if self.max_trials is not None and trial > self.max_trials:
                 return None
             found = self._new_trial(trial)
@@ -97,8 +112,13 @@ class TrialQueue(ABC):
 
     def next_order(self) -> int:
         """The next place in the one order of asks and tells."""
-        self._order += 1
-        return self._order
+        place = next(number for number in count(1) if number not in self._places)
+        self._places.add(place)
+        return place
+
+    def next_tell(self, trial: int) -> int:
+        """The place at which a trial is told: that of its deleted run, or else the next one."""
+        return self._kept_tells.pop(trial, None) or self.next_order()
 
     def tell(self, record: TrialRecord) -> None:
         """A trial has ended and its record stands."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from fashion_tuning.study.events import FeaturesProgress, Notice, Report
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs, card_views, sizing
 from fashion_tuning.study.ownership import is_free
+from fashion_tuning.study.queue import TrialQueue
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord, find_left, find_studies, read_attempts
 from fashion_tuning.tracking.states import remove_states
 from fashion_tuning.tracking.store import Store
@@ -41,16 +43,28 @@ def close_left(store: Store, own: StudyRecord, *, cache_dir: Path) -> None:
 
 
 def open_attempts(store: Store, study: StudyRecord) -> list[TrialRecord]:
-    """Every attempt at a study that nobody else works on; runs left RUNNING are closed as KILLED first."""
-    attempts = read_attempts(store, study)
+    """Every attempt at a study that nobody else works on; runs left RUNNING are closed as KILLED first.
+
+    Those that a person has deleted are among them: what they were asked and told is part of the study's order.
+    """
+    attempts = read_attempts(store, study, with_deleted=True)
     # A kill between a trial's end and this may have left what nobody goes on from any more.
-    last = max((one for one in attempts if one.counts), key=lambda one: one.tell or 0, default=None)
+    last = max((one for one in attempts if one.stands), key=lambda one: one.tell or 0, default=None)
     if last is not None:
-        remove_states(store, [one.run_id for one in attempts if one.trial == last.trial])
-    left = [record for record in attempts if record.status == "RUNNING"]
+        remove_states(store, [one.run_id for one in attempts if one.trial == last.trial and not one.deleted])
+    left = [record for record in attempts if record.status == "RUNNING" and not record.deleted]
     for record in left:
         close_as_killed(store, record.run_id)
-    return read_attempts(store, study) if left else attempts
+    attempts = read_attempts(store, study, with_deleted=True) if left else attempts
+    # What was deleted while it ran stays RUNNING for MLflow, which changes nothing that is deleted.
+    return [replace(record, status="KILLED") if record.status == "RUNNING" else record for record in attempts]
+
+
+def report_deleted(queue: TrialQueue, report: Report) -> None:
+    """Say which trials are trained again because a person has deleted their runs."""
+    if queue.deleted:
+        trials = ", ".join(f"trial {trial:02d}" for trial in queue.deleted)
+        report(Notice(f"deleted in MLflow, and trained again with the values on record: {trials}"))
 
 
 @contextmanager

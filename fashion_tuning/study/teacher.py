@@ -26,7 +26,8 @@ from fashion_tuning.study.events import Notice, Report
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.finished import require_finished
 from fashion_tuning.study.inputs import StudyInputs, card_views, trial_key
-from fashion_tuning.study.leaderboard import find_study, leaderboard
+from fashion_tuning.study.leaderboard import leaderboard
+from fashion_tuning.study.lookup import find_study
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
 from fashion_tuning.tracking.records import TrialRecord, artifacts, find_studies, read_trial
 from fashion_tuning.tracking.store import Store

@@ -7,17 +7,24 @@ from fashion_tuning.data.download import NAME as CLOTHING
 from fashion_tuning.study.agenda import Agenda
 from fashion_tuning.study.coordinator import Coordinator
 from fashion_tuning.study.differences import differences
-from fashion_tuning.study.events import Report
+from fashion_tuning.study.events import Notice, Report
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs, each_once
+from fashion_tuning.study.lookup import find_own_studies
 from fashion_tuning.study.ownership import owned
 from fashion_tuning.study.plan import estimate_cost, make_plan, require_disk
-from fashion_tuning.study.session import close_left, closing, computed_features, log_views, open_attempts
+from fashion_tuning.study.session import (
+    close_left,
+    closing,
+    computed_features,
+    log_views,
+    open_attempts,
+    report_deleted,
+)
 from fashion_tuning.study.teacher import answered, open_lesson
 from fashion_tuning.tracking.records import (
     StudyRecord,
     current_study,
-    find_studies,
     read_study,
 )
 from fashion_tuning.tracking.store import Store
@@ -46,10 +53,12 @@ def tune(
       NoTrialError: Three trials in a row have failed.
       DataError, DiskError, StoreError: As their names say; what was recorded stays.
     """
-    origin = inputs.origin
-    with owned(store, inputs.experiment, inputs.study.digest, cache_dir=inputs.cache_dir):
-        known = find_studies(store, inputs.experiment)
-        same = current_study(known, inputs.study.digest)
+    origin, digest, card = inputs.origin, inputs.study.digest, inputs.card
+    with owned(store, inputs.experiment, digest, cache_dir=inputs.cache_dir):
+        experiment, known = find_own_studies(store, inputs.experiment, digest, card_name=card.name, fresh=fresh)
+        if experiment != inputs.experiment:
+            report(Notice(f"the experiment {inputs.experiment!r} was renamed to {experiment!r}; the study is there"))
+        same = current_study(known, digest)
         resumed = same is not None and not fresh
         if same is not None and not fresh:
             run = StudyRun.resume(store, same, origin.dataset)
@@ -57,15 +66,15 @@ def tune(
             if same is not None and same.runs and same.owner is not None:
                 raise same.owner.error(f"study {same.digest} of {same.experiment!r}")
             generation = same.generation + 1 if same else 1
-            run = StudyRun.begin(store, inputs.experiment, origin, generation=generation)
+            run = StudyRun.begin(store, experiment, origin, generation=generation)
         with closing(run):
             run.start(origin)
             close_left(store, run.record, cache_dir=inputs.cache_dir)
             attempts = open_attempts(store, run.record) if resumed else []
             agenda = Agenda(
-                inputs.card,
+                card,
                 attempts,
-                max_trials=_limit(inputs.card, max_trials),
+                max_trials=_limit(card, max_trials),
                 # The figures were published for these photos; beside others they would mislead.
                 show_published=inputs.dataset.name == CLOTHING,
             )
@@ -85,12 +94,13 @@ def tune(
                 changed=() if same or not known else differences(known[0].parts, inputs.study.parts()),
             )
             report(plan)
+            report_deleted(agenda, report)
             log_views(inputs, run)
             refs = each_once([*features.of_card(), *lesson.features])
             if seconds := computed_features(inputs, refs, workers[0], report):
                 run.log({"seconds_features": seconds}, step=trials_ended)
             Coordinator(
-                inputs.card,
+                card,
                 run,
                 agenda=agenda,
                 workers=workers,

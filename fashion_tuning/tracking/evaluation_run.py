@@ -78,7 +78,7 @@ def look(store: Store, experiment_id: str, *, name: str, tags: Mapping[str, str]
 
 def _close_left(store: Store, experiment_id: str) -> None:
     """Closes the looks that processes which are gone have left RUNNING."""
-    for run in store.search(experiment_id, f"tags.`{tag_names.KIND}` = 'evaluation' and status = 'RUNNING'"):
+    for run in store.search([experiment_id], f"tags.`{tag_names.KIND}` = 'evaluation' and status = 'RUNNING'"):
         owner = lease.parse_owner(run.data.tags.get(lease.OWNER))
         if owner is None or owner.is_gone:
             close_as_killed(store, run.info.run_id)
@@ -91,8 +91,7 @@ def count_looks(store: Store, *, split: str, manifest: str) -> int:
         f"tags.`{tag_names.KIND}` = 'evaluation' and tags.`{SPLIT}` = '{split}' and tags.`{MANIFEST}` = '{manifest}'"
     )
     # Those that somebody has deleted in the UI have been taken all the same.
-    found = (store.search(one.experiment_id, query, view_type=ViewType.ALL) for one in experiments)
-    return sum(len(runs) for runs in found)
+    return len(store.search([one.experiment_id for one in experiments], query, view_type=ViewType.ALL))
 
 
 def find_evaluation(store: Store, experiment_id: str, *, final_run: str, split: str) -> str | None:
@@ -101,5 +100,5 @@ def find_evaluation(store: Store, experiment_id: str, *, final_run: str, split: 
         f"tags.`{tag_names.KIND}` = 'evaluation' and tags.`{SPLIT}` = '{split}'"
         f" and tags.`{FINAL_RUN}` = '{final_run}' and tags.`{BY}` = 'final-train' and status = 'FINISHED'"
     )
-    runs = sorted(store.search(experiment_id, query), key=lambda run: run.info.start_time)
+    runs = sorted(store.search([experiment_id], query), key=lambda run: run.info.start_time)
     return runs[0].info.run_id if runs else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
-from mlflow.entities import Run
+from mlflow.entities import LifecycleStage, Run, ViewType
 
 from fashion_tuning.errors import StoreError
 from fashion_tuning.files import scratch_folder
@@ -48,7 +48,8 @@ from fashion_tuning.tracking.tag_names import (
 class StudyRecord:
     """A study run or a final run: which study, which generation, the parts of its digest, and who runs it.
 
-    `described` says that its parameters and artifacts stand, which a kill may have prevented.
+    `described` says that its parameters and artifacts stand, which a kill may have prevented. `experiment` is what
+    the experiment is called now; `deleted` says that the run or its experiment was deleted in the UI.
     """
 
     run_id: str
@@ -63,6 +64,8 @@ class StudyRecord:
     described: bool = False
     study: str = ""
     kind: str = "study"
+    experiment_id: str = ""
+    deleted: bool = False
 
     @property
     def runs(self) -> bool:
@@ -78,6 +81,7 @@ class TrialRecord:
     oracle was told. `values` are the exact hyperparameters, `scope` Keras Tuner's own entries.
     `pruned` says why it was stopped
     before its last epoch. `parameters` are MLflow's, as text; `metrics` holds the last value of each metric.
+    `deleted` says that the run was deleted in the UI, which keeps it until `mlflow gc`.
     """
 
     run_id: str
@@ -99,11 +103,17 @@ class TrialRecord:
     pruned: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    deleted: bool = False
 
     @property
     def counts(self) -> bool:
         """Whether the attempt ended and the oracle was told: nothing about it will change."""
         return self.tell is not None and self.status in ("FINISHED", "FAILED")
+
+    @property
+    def stands(self) -> bool:
+        """Whether it counts and nobody has deleted it."""
+        return self.counts and not self.deleted
 
     @property
     def completed(self) -> bool:
@@ -124,8 +134,16 @@ def find_studies(store: Store, experiment: str, *, kind: str = "study") -> list[
     experiment_id = store.experiment_id(experiment)
     if experiment_id is None:
         return []
-    runs = store.search(experiment_id, f"tags.`{KIND}` = '{kind}'")
+    runs = store.search([experiment_id], f"tags.`{KIND}` = '{kind}'")
     return sorted((_study(run, experiment) for run in runs), key=lambda record: record.start_time, reverse=True)
+
+
+def read_studies(store: Store, query: str) -> list[StudyRecord]:
+    """The studies or final runs of all experiments that a query finds, deleted ones too."""
+    experiments = store.call(lambda client: list(client.search_experiments(view_type=ViewType.ALL)))
+    names = {one.experiment_id: one.name for one in experiments}
+    runs = store.search(list(names), query, view_type=ViewType.ALL)
+    return [_study(run, names[run.info.experiment_id]) for run in runs]
 
 
 def current_study(studies: Iterable[StudyRecord], digest: str) -> StudyRecord | None:
@@ -161,26 +179,37 @@ def find_left(store: Store, experiment: str) -> dict[str, list[str]]:
     """Trials' runs that are RUNNING, by the id of their study's run: of those at work, and of those cut short."""
     experiment_id = store.experiment_id(experiment)
     found: dict[str, list[str]] = {}
-    for run in store.search(experiment_id, f"tags.`{KIND}` = 'trial' and status = 'RUNNING'") if experiment_id else ():
+    query = f"tags.`{KIND}` = 'trial' and status = 'RUNNING'"
+    for run in store.search([experiment_id], query) if experiment_id else ():
         found.setdefault(run.data.tags[PARENT], []).append(run.info.run_id)
     return found
 
 
-def read_attempts(store: Store, study: StudyRecord) -> list[TrialRecord]:
-    """Every attempt at every trial of a study, in order of trial and attempt."""
-    experiment_id = store.experiment_id(study.experiment)
-    if experiment_id is None:
+def read_attempts(store: Store, study: StudyRecord, *, with_deleted: bool = False) -> list[TrialRecord]:
+    """Every attempt at every trial of a study, in order of trial and attempt.
+
+    Args:
+      with_deleted: Those that were deleted in the UI too.
+    """
+    experiment_id = study.experiment_id or store.experiment_id(study.experiment)
+    if not experiment_id:
         return []
-    runs = store.search(experiment_id, f"tags.`{KIND}` = 'trial' and tags.`{PARENT}` = '{study.run_id}'")
+    view_type = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY
+    query = f"tags.`{KIND}` = 'trial' and tags.`{PARENT}` = '{study.run_id}'"
+    runs = store.search([experiment_id], query, view_type=view_type)
     return sorted((_trial(run) for run in runs), key=lambda record: (record.trial, record.attempt))
 
 
 def latest_attempts(attempts: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """One record per trial: the attempt that counts, or else the newest."""
+    """One record per trial: the attempt that counts, or else the newest; a deleted one where no other does as well."""
+
+    def rank(record: TrialRecord) -> tuple[bool, bool, int]:
+        return record.counts, not record.deleted, record.attempt
+
     chosen: dict[int, TrialRecord] = {}
     for record in attempts:
         held = chosen.get(record.trial)
-        if held is None or (record.counts, record.attempt) > (held.counts, held.attempt):
+        if held is None or rank(record) > rank(held):
             chosen[record.trial] = record
     return [chosen[trial] for trial in sorted(chosen)]
 
@@ -248,42 +277,63 @@ def read_curve(store: Store, run_id: str, metric: str) -> list[tuple[int, float]
 
 def _study(run: Run, experiment: str) -> StudyRecord:
     tags = run.data.tags
-    return StudyRecord(
-        run_id=run.info.run_id,
-        experiment=experiment,
-        digest=tags.get(DIGEST, tags[STUDY]),
-        study=tags[STUDY],
-        kind=tags[KIND],
-        generation=int(tags[GENERATION]),
-        status=run.info.status,
-        parts=json.loads(read_long_tag(tags, PARTS)),
-        photos=tags[PHOTOS],
-        start_time=run.info.start_time,
-        owner=parse_owner(tags.get(OWNER)),
-        described=DESCRIBED in tags,
-    )
+    with _worded_tags(run):
+        return StudyRecord(
+            run_id=run.info.run_id,
+            experiment=experiment,
+            digest=tags.get(DIGEST, tags[STUDY]),
+            study=tags[STUDY],
+            kind=tags[KIND],
+            generation=int(tags[GENERATION]),
+            status=run.info.status,
+            parts=json.loads(read_long_tag(tags, PARTS)),
+            photos=tags[PHOTOS],
+            start_time=run.info.start_time,
+            owner=parse_owner(tags.get(OWNER)),
+            described=DESCRIBED in tags,
+            experiment_id=run.info.experiment_id,
+            deleted=run.info.lifecycle_stage == LifecycleStage.DELETED,
+        )
 
 
 def _trial(run: Run) -> TrialRecord:
     tags = run.data.tags
-    return TrialRecord(
-        run_id=run.info.run_id,
-        trial=int(tags[TRIAL]),
-        attempt=int(tags[ATTEMPT]),
-        ask=int(tags[ASK]),
-        tell=int(tags[TELL]) if TELL in tags else None,
-        status=run.info.status,
-        values=json.loads(tags[VALUES]),
-        scope=json.loads(tags[SCOPE]),
-        epochs=int(tags[EPOCHS]),
-        listed=tags[LISTED] == "true",
-        source=tags.get(SOURCE, ""),
-        published_val_accuracy=float(tags[PUBLISHED]) if PUBLISHED in tags else None,
-        error=tags.get(ERROR, ""),
-        error_message=tags.get(ERROR_MESSAGE, ""),
-        stage=tags.get(STAGE, ""),
-        pruned=tags.get(PRUNED, ""),
-        trainable_parameters=int(run.data.params.get("trainable_parameters", 0)),
-        parameters=dict(run.data.params),
-        metrics=dict(run.data.metrics),
-    )
+    with _worded_tags(run):
+        return TrialRecord(
+            run_id=run.info.run_id,
+            trial=int(tags[TRIAL]),
+            attempt=int(tags[ATTEMPT]),
+            ask=int(tags[ASK]),
+            tell=int(tags[TELL]) if TELL in tags else None,
+            status=run.info.status,
+            values=json.loads(tags[VALUES]),
+            scope=json.loads(tags[SCOPE]),
+            epochs=int(tags[EPOCHS]),
+            listed=tags[LISTED] == "true",
+            source=tags.get(SOURCE, ""),
+            published_val_accuracy=float(tags[PUBLISHED]) if PUBLISHED in tags else None,
+            error=tags.get(ERROR, ""),
+            error_message=tags.get(ERROR_MESSAGE, ""),
+            stage=tags.get(STAGE, ""),
+            pruned=tags.get(PRUNED, ""),
+            trainable_parameters=int(run.data.params.get("trainable_parameters", 0)),
+            parameters=dict(run.data.params),
+            metrics=dict(run.data.metrics),
+            deleted=run.info.lifecycle_stage == LifecycleStage.DELETED,
+        )
+
+
+@contextmanager
+def _worded_tags(run: Run) -> Iterator[None]:
+    """Names the run whose tags somebody has changed or removed."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError) as error:
+        what = (
+            f"has no tag {error.args[0]}" if isinstance(error, KeyError) else f"has a tag that can't be read: {error}"
+        )
+        raise StoreError(
+            f"run {run.info.run_id} {what}",
+            expected="the tags fashion.* as the program wrote them",
+            action="write it back in the MLflow UI; or delete this run there, and tune with the study's card goes on",
+        ) from error

@@ -32,6 +32,7 @@ from fashion_tuning.tracking.database import (
 )
 from fashion_tuning.tracking.failures import FAILURES, ArtifactError
 from fashion_tuning.tracking.patience import Patience
+from fashion_tuning.tracking.remedies import deleted_experiment_error
 
 PATIENCE = 300.0  # seconds
 OPENING = 20.0  # seconds: a server that was never there is rather a mistake than an outage
@@ -86,6 +87,11 @@ class Store:
             self.client: MlflowClient = self._patience.run(
                 lambda: _connect(opened, make=not must_exist), seconds=None if self.folder else OPENING
             )
+
+    @property
+    def mlflow_address(self) -> str:
+        """The URI that a command of MLflow's has to be given for this store; "" where it finds the store by itself."""
+        return "" if self.uri == resolve_uri(None) else self.uri
 
     @property
     def seconds_waited(self) -> float:
@@ -206,14 +212,14 @@ class Store:
         other._patience = self._patience.beside()
         return other
 
-    def search(self, experiment_id: str, query: str, *, view_type: int = ViewType.ACTIVE_ONLY) -> list[Run]:
-        """All runs of an experiment that a query finds, by default those that nobody has deleted; read-only."""
+    def search(self, experiment_ids: list[str], query: str, *, view_type: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+        """All runs of some experiments that a query finds, by default those that nobody has deleted; read-only."""
         runs: list[Run] = []
         token: str | None = None
         while True:
             page = self.call(
                 lambda client, token=token: client.search_runs(  # type: ignore[misc]
-                    [experiment_id], query, view_type, max_results=1000, page_token=token
+                    experiment_ids, query, view_type, max_results=1000, page_token=token
                 )
             )
             runs.extend(page)
@@ -251,10 +257,7 @@ class Store:
 
         experiment = self.call(operation)
         if experiment.lifecycle_stage != "active":
-            raise StoreError(
-                f"the MLflow experiment {name!r} was deleted",
-                action=f"mlflow experiments restore --experiment-id {experiment.experiment_id}",
-            )
+            raise deleted_experiment_error(name, experiment.experiment_id, address=self.mlflow_address)
         return experiment.experiment_id
 
     def experiment_names(self) -> list[str]:

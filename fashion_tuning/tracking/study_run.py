@@ -90,6 +90,7 @@ class StudyRun:
             start_time=started,
             owner=owner,
             kind=cls.kind,
+            experiment_id=experiment_id,
         )
         run = cls(store, experiment_id, record, origin.dataset, owner)
         run._is_new = True
