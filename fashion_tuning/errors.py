@@ -76,7 +76,7 @@ class StoreError(FashionTuningError):
 
 
 class DiskError(FashionTuningError):
-    """A disk is full or can't be written."""
+    """A disk, or another resource of the machine, is full or refused."""
 
     exit_code = 6
 

@@ -6,17 +6,25 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socket import gaierror
 from tempfile import TemporaryDirectory, gettempdir
+from typing import Final
 
 from fashion_tuning.errors import DiskError
 
-SCRATCH = "set TMPDIR to a folder on another disk"  # what helps where scratch_folder is refused
-_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+CACHE_ELSEWHERE: Final = "set FASHION_TUNING_CACHE to a folder on another disk"
+SCRATCH: Final = "set TMPDIR to a folder on another disk"  # what helps where scratch_folder is refused
+
+_LOCKLESS: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+_FILES: Final = {errno.EMFILE, errno.ENFILE}
+_MEMORY: Final = {errno.ENOMEM, errno.EAGAIN}
 
 
 @contextmanager
-def disk_errors(path: Path, *, instead: str = "set FASHION_TUNING_CACHE to a folder on another disk") -> Iterator[None]:
-    """Turns a refusal of the disk (full, read-only, not permitted) into a DiskError.
+def disk_errors(path: Path, *, instead: str = CACHE_ELSEWHERE) -> Iterator[None]:
+    """Turns what the system refuses (a disk that is full or read-only, no permission) into a DiskError.
+
+    That a file is not there, and what becomes of connections, is passed on: whoever asked for it knows what it means.
 
     Args:
       path: What is written, where the system does not name it.
@@ -27,14 +35,55 @@ def disk_errors(path: Path, *, instead: str = "set FASHION_TUNING_CACHE to a fol
     """
     try:
         yield
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        if error.errno not in _REFUSALS and not isinstance(error, NotADirectoryError | FileExistsError):
+        refused = refusal(error, path, instead=instead)
+        if refused is None:
             raise
-        raise DiskError(
-            f"{error.filename or path} can't be written: {error.strerror}",
-            expected="a writable disk with free space",
-            action=f"free some space, or {instead}; then run it again",
-        ) from error
+        raise refused from error
+
+
+def refusal(error: OSError, path: Path | None = None, *, instead: str = "") -> DiskError | None:
+    """What the system refused, for a person; None where the error is a connection's, or none of the system's.
+
+    Args:
+      path, instead: As for `disk_errors`; without them nothing is known of what was wanted.
+    """
+    if not error.errno or isinstance(error, ConnectionError | TimeoutError | InterruptedError | gaierror):
+        return None
+    name = error.filename or path
+    said = os.strerror(error.errno)  # h5py's own words are a paragraph about buffers and offsets
+    place = f"{name}: " if name else ""
+    if error.errno in _LOCKLESS:
+        return DiskError(
+            f"{place}there are no locks on this file system ({said})",
+            expected="a file system with locks, such as that of a local disk",
+            action=f"{instead or 'name a folder on another disk'}; or have it mounted with locks",
+        )
+    if error.errno in _FILES:
+        return DiskError(
+            f"{place}{said}",
+            expected="room for some hundred open files",
+            action="ulimit -n 4096, or end other programs; then run it again",
+        )
+    if error.errno in _MEMORY:
+        return DiskError(
+            f"{place}the system has no room for more: {said}",
+            expected="memory, and room for some more processes and threads",
+            action="end other programs, or raise the limits that ulimit -a shows; then run it again",
+        )
+    if not instead:
+        return DiskError(
+            f"{name or 'a file'} can't be used: {said}",
+            expected="files and folders that may be read and written, on a disk that works",
+            action="mend that, or name another place for it; then run it again",
+        )
+    return DiskError(
+        f"{name} can't be written: {said}",
+        expected="a writable disk with free space",
+        action=f"free some space, or {instead}; then run it again",
+    )
 
 
 @contextmanager
@@ -66,7 +115,11 @@ def scratch_folder() -> Iterator[Path]:
     Raises:
       DiskError: The disk refuses.
     """
-    with disk_errors(Path(gettempdir()), instead=SCRATCH):
+    try:
+        parent = gettempdir()
+    except FileNotFoundError as error:  # it has tried them all
+        raise DiskError(f"no folder for temporary files: {error.strerror}", action=SCRATCH) from error
+    with disk_errors(Path(parent), instead=SCRATCH):
         folder = TemporaryDirectory(prefix="fashion-tuning-", ignore_cleanup_errors=True)
     with folder as name:
         yield Path(name)

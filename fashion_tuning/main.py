@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import typer
 
 from fashion_tuning.cli import app
-from fashion_tuning.errors import FashionTuningError
+from fashion_tuning.errors import DiskError, FashionTuningError
+from fashion_tuning.files import refusal
+from fashion_tuning.quiet import ignore_warnings
 
 INTERRUPTED = 130
 SECONDS_TO_END = 4.5  # after an interrupt, whatever is in hand
@@ -22,8 +26,9 @@ SECONDS_TO_END = 4.5  # after an interrupt, whatever is in hand
 def main() -> NoReturn:
     """Runs the command line and exits with the code that the contract names."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are no news to a person
+    ignore_warnings()
     with _interruptible():
-        code = _run()
+        code = _run() if _has_working_directory() else 2
         if code == INTERRUPTED:
             # What had to be closed is closed; Python's own end may take longer than a person waits.
             sys.stdout.flush()
@@ -58,8 +63,29 @@ def _run() -> int:
     except Exception as error:
         if os.environ.get("FASHION_TUNING_DEBUG"):
             traceback.print_exc()
+        if (refused := _refusal(error)) is not None:
+            return _complain(str(refused), refused.exit_code)
         return _complain(f"a bug: {type(error).__name__}: {error}\nrun it again with: fashion-tuning --debug ...", 70)
     return code if isinstance(code, int) else 0
+
+
+def _has_working_directory() -> bool:
+    """Whether the folder that the program was started in is there; says so where it was removed."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        _complain(f"the working directory: {error.strerror}\nwhat to do: go to a folder that is there", 2)
+        return False
+    return True
+
+
+def _refusal(error: Exception) -> DiskError | None:
+    """What the machine refused, in whatever library that was met; None for a bug."""
+    if isinstance(error, OSError):
+        return refusal(error)
+    if isinstance(error, MemoryError) or "can't start new thread" in str(error):
+        return refusal(OSError(errno.ENOMEM, ""))
+    return None
 
 
 def _complain(text: str, code: int) -> int:

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from platformdirs import user_cache_path
 
+from fashion_tuning.errors import UsageError
+
 READING = 20.0  # seconds that those who only read wait for a store
 
 DEFAULT_STUDY = "xception-150"
@@ -78,4 +80,13 @@ def environment_folder() -> Path | None:
 def cache_folder() -> Path:
     """FASHION_TUNING_CACHE, or the system's place for caches."""
     named = os.environ.get("FASHION_TUNING_CACHE")
-    return Path(named).absolute() if named else user_cache_path("fashion-tuning")
+    if named:
+        return Path(named).absolute()
+    try:
+        return user_cache_path("fashion-tuning")
+    except RuntimeError as error:  # a user without a home
+        raise UsageError(
+            f"no folder for photos, weights and features: {error}",
+            expected="a home folder, or FASHION_TUNING_CACHE",
+            action="set FASHION_TUNING_CACHE to a folder",
+        ) from error

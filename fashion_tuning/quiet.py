@@ -1,6 +1,8 @@
 """Silence for libraries that talk at start."""
 
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,3 +23,13 @@ def silent_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def ignore_warnings() -> None:
+    """Keeps libraries' warnings from this process's terminal, and from ending it or its children.
+
+    PYTHONWARNINGS=error is for those who develop; a library that warns would end a study with it.
+    """
+    os.environ.pop("PYTHONWARNINGS", None)
+    sys.warnoptions.clear()  # what multiprocessing hands on
+    warnings.simplefilter("ignore")

@@ -15,11 +15,11 @@ from typing import Final
 
 import pooch
 import requests
-from filelock import FileLock
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.errors import DataError, DiskError, PhotosUnreachableError
+from fashion_tuning.locks import locked
 
 NAME: Final = "clothing-dataset-small"
 COMMIT: Final = "11961516512414bf9f6c150a832cfd21b54a6b54"
@@ -62,8 +62,7 @@ def download_photos(
         return
     wanted = shipped_manifest() if manifest is None else manifest
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.parent / f".{target.name}.lock"):
+        with locked(target.parent / f".{target.name}.lock"):
             if target.exists():
                 return
             for remains in target.parent.glob(f".{target.name}.part-*"):

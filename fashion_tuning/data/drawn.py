@@ -16,7 +16,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from filelock import FileLock
 from PIL import Image
 
 from fashion_tuning.data.garments import accessories, bottoms, tops
@@ -24,6 +23,7 @@ from fashion_tuning.data.garments.outline import Part
 from fashion_tuning.data.garments.scene import Fabric, photograph
 from fashion_tuning.data.manifest import Manifest, Photo
 from fashion_tuning.errors import DataError, DiskError
+from fashion_tuning.locks import locked
 
 DRAWN_VERSION: int = 1
 RECORD_NAME = ".manifest.csv"  # hidden, so that nobody takes it for a photo
@@ -107,8 +107,7 @@ def draw_dataset(
     try:
         if root.exists():
             return
-        root.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(root.with_name(root.name + ".lock")):
+        with locked(root.with_name(root.name + ".lock")):
             if root.exists():
                 return
             shutil.rmtree(partial, ignore_errors=True)  # what a killed process left

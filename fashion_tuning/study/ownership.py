@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from fashion_tuning.errors import StudyOwnedError
-from fashion_tuning.files import disk_errors
-from fashion_tuning.tracking.database import ARTIFACTS
+from fashion_tuning.files import CACHE_ELSEWHERE
+from fashion_tuning.locks import holder, try_lock
+from fashion_tuning.tracking.database import ARTIFACTS, ELSEWHERE
 from fashion_tuning.tracking.records import StudyRecord, current_study, find_studies
 from fashion_tuning.tracking.store import Store
 
@@ -31,26 +30,22 @@ def owned(store: Store, experiment: str, digest: str, *, cache_dir: Path) -> Ite
       DiskError: The lock file can't be written.
     """
     path = lock_path(store, experiment, digest, cache_dir=cache_dir)
-    lock = FileLock(path)
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _acquire(lock, store, experiment, digest)
-    try:
-        yield
-    finally:
-        lock.release()
+    until = time.monotonic() + _NAMING_SECONDS
+    while True:
+        with try_lock(path, instead=ELSEWHERE if store.folder else CACHE_ELSEWHERE) as held:
+            if held:
+                yield
+                return
+        _require_unowned(store, experiment, digest, path=path, is_late=time.monotonic() > until)
+        time.sleep(0.5)
 
 
 def is_free(store: Store, study: StudyRecord, *, cache_dir: Path) -> bool:
     """Whether no process on this machine holds a study, and none elsewhere gives a sign of life."""
     if store.folder is None and study.owner is not None and not study.owner.is_gone:
         return False
-    lock = FileLock(lock_path(store, study.experiment, study.digest, cache_dir=cache_dir))
-    try:
-        with lock.acquire(timeout=0):
-            return True
-    except Timeout:
-        return False
+    with try_lock(lock_path(store, study.experiment, study.digest, cache_dir=cache_dir)) as held:
+        return held
 
 
 def lock_path(store: Store, experiment: str, digest: str, *, cache_dir: Path) -> Path:
@@ -60,20 +55,18 @@ def lock_path(store: Store, experiment: str, digest: str, *, cache_dir: Path) ->
     return folder / f"{name}.lock"
 
 
-def _acquire(lock: FileLock, store: Store, experiment: str, digest: str) -> None:
+def _require_unowned(store: Store, experiment: str, digest: str, *, path: Path, is_late: bool) -> None:
+    """Passes while the process that holds the lock may still be about to begin the study's run.
+
+    Raises:
+      StudyOwnedError: The study is that process's.
+    """
     study = f"study {digest} of {experiment!r}"
-    until = time.monotonic() + _NAMING_SECONDS
-    while True:
-        try:
-            lock.acquire(timeout=0)
-            return
-        except Timeout as error:
-            record = current_study(find_studies(store, experiment), digest)
-            if record is not None and record.owner is not None and record.owner.lives:
-                raise record.owner.error(study) from error
-            if time.monotonic() > until:
-                raise StudyOwnedError(
-                    f"{study} is held by another process on this machine: {lock.lock_file} is locked",
-                    action="wait for it, or stop it; then type the same command again",
-                ) from error
-            time.sleep(0.5)
+    record = current_study(find_studies(store, experiment), digest)
+    if record is not None and record.owner is not None and record.owner.lives:
+        raise record.owner.error(study)
+    if is_late:
+        raise StudyOwnedError(
+            f"{study} is held by {holder(path)} on this machine: {path} is locked",
+            action="wait for it, or stop it; then type the same command again",
+        )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+import stat
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from glob import escape
 from pathlib import Path
 from urllib.parse import unquote
 
-from filelock import FileLock
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+from fashion_tuning.errors import StoreError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import disk_errors, replacing
+from fashion_tuning.locks import locked
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlruns"
@@ -30,24 +34,50 @@ def sqlite_file(uri: str) -> Path:
     return Path(unquote(uri.removeprefix("sqlite:///")))
 
 
-@contextmanager
-def alone(folder: Path | None) -> Iterator[None]:
+def alone(folder: Path | None, *, seconds: float, tell: Callable[[str], None]) -> AbstractContextManager[None]:
     """Holds the lock under which a local database is made; nothing for None.
+
+    Args:
+      seconds: How long to wait for another process that has it; `tell` is given a line about that.
 
     Raises:
       DiskError: The folder can't be written.
+      StoreError: The lock was waited for in vain.
     """
     if folder is None:
-        yield
-        return
-    lock = FileLock(folder / f".{DATABASE}.lock")
-    with disk_errors(folder, instead=ELSEWHERE):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        return nullcontext()
+    return locked(_lock_path(folder), instead=ELSEWHERE, seconds=seconds, tell=tell, error=StoreError)
+
+
+def can_write(path: Path) -> bool:
+    """Whether a local database can be opened as ever: SQLite in write-ahead mode wants to write even for a reader."""
+    lock = _lock_path(path.parent)
+    return os.access(path.parent, os.W_OK) and all(os.access(one, os.W_OK) for one in (path, lock) if one.exists())
+
+
+def require_file(path: Path) -> None:
+    """Sees that a local database can be one: SQLite waits for ever at a named pipe, and MLflow tries again at a folder.
+
+    Raises:
+      StoreError: Something else stands there.
+    """
     try:
-        yield
-    finally:
-        lock.release()
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise StoreError(
+            f"the tracking store {path} can't be looked at: {error.strerror}",
+            expected="an SQLite database, or a place where one can be made",
+            action="name another with --tracking-uri, or ask its owner for permission",
+        ) from error
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+        raise StoreError(
+            f"the tracking store {path} is {kind}",
+            expected="an SQLite database, or a place where one can be made",
+            action=f"leave it out for {DATABASE} here, or name a file: --tracking-uri sqlite:///PATH",
+        )
 
 
 def make_database(path: Path) -> None:
@@ -59,7 +89,7 @@ def make_database(path: Path) -> None:
       DiskError: The disk refuses.
     """
     if not path.exists():
-        for remains in path.parent.glob(f".{path.stem}-*{path.suffix}*"):
+        for remains in path.parent.glob(f".{escape(path.stem)}-*[0-9]{escape(path.suffix)}*"):
             remains.unlink()  # of a process that was killed: the lock is ours
         with disk_errors(path, instead=ELSEWHERE), replacing(path) as temporary:
             made = SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / ARTIFACTS).as_uri())
@@ -83,7 +113,17 @@ def copied(path: Path, folder: Path) -> str:
             source.backup(copy)
     except sqlite3.Error:  # nobody can write there, on a read-only disk
         target.unlink(missing_ok=True)
-        for name in (path.name, f"{path.name}-wal"):
-            with suppress(FileNotFoundError):
-                shutil.copyfile(path.parent / name, folder / name)
+        try:
+            for name in (path.name, f"{path.name}-wal"):
+                with suppress(FileNotFoundError):
+                    shutil.copyfile(path.parent / name, folder / name)
+        except PermissionError as error:
+            raise StoreError(
+                f"the tracking store {path} can't be read: {error.strerror}",
+                action="ask its owner for permission, or name another with --tracking-uri",
+            ) from error
     return f"sqlite:///{target}"
+
+
+def _lock_path(folder: Path) -> Path:
+    return folder / f".{DATABASE}.lock"

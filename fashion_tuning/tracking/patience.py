@@ -36,6 +36,7 @@ class Patience:
     def __init__(self, uri: str, *, seconds: float, tell: Callable[[str], None]) -> None:
         self.seconds = seconds
         self.seconds_waited = 0.0
+        self._answered = False
         self._uri = uri
         self._tell = tell
         self._deadline: float | None = None
@@ -66,7 +67,7 @@ class Patience:
                 self._tell(f"{failure.received}; waiting up to {duration(patience)}, nothing is lost")
 
         retrying = Retrying(
-            retry=retry_if_exception(passes),
+            retry=retry_if_exception(lambda error: passes(error, answered=self._answered)),
             stop=stop_after_delay(patience),
             wait=wait_exponential(multiplier=0.1, max=5),
             before_sleep=before_sleep,
@@ -75,9 +76,10 @@ class Patience:
         try:
             result = retrying(self._once, operation)
         except FAILURES as error:
-            if passes(error) and patience == self.seconds:
+            if passes(error, answered=self._answered) and patience == self.seconds:
                 self.seconds = 0.0  # closing what is open must not take as long again
             raise explained(error, uri=self._uri, waited=time.monotonic() - started) from error
+        self._answered = True
         took = time.monotonic() - started
         if tried or took >= _QUIET:  # SQLite and a server's client wait for some time by themselves
             self.seconds_waited += took
@@ -87,7 +89,9 @@ class Patience:
 
     def beside(self) -> Patience:
         """The same patience for another thread, whose exchanges don't wait for this one's."""
-        return Patience(self._uri, seconds=self.seconds, tell=self._tell)
+        other = Patience(self._uri, seconds=self.seconds, tell=self._tell)
+        other._answered = self._answered
+        return other
 
     def _once(self, operation: Callable[[], T]) -> T:
         future: Future[T] = Future()

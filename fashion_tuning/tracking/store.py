@@ -25,12 +25,14 @@ from fashion_tuning.tracking.database import (
     DATABASE,
     ELSEWHERE,
     alone,
+    can_write,
     copied,
-    make_database,
+    require_file,
     sqlite_file,
     sqlite_folder,
 )
 from fashion_tuning.tracking.failures import FAILURES, ArtifactError
+from fashion_tuning.tracking.opening import connect, require_shared
 from fashion_tuning.tracking.patience import Patience
 from fashion_tuning.tracking.remedies import deleted_experiment_error
 
@@ -71,6 +73,8 @@ class Store:
         self.uri = resolve_uri(uri)
         self.folder = sqlite_folder(self.uri)
         self._patience = Patience(self.uri, seconds=patience, tell=tell)
+        if self.folder:
+            require_file(sqlite_file(self.uri))
         if must_exist and self.folder and not sqlite_file(self.uri).exists():
             raise UsageError(
                 f"no tracking store {self.uri}",
@@ -79,13 +83,12 @@ class Store:
             )
         self._copy: TemporaryDirectory[str] | None = None
         opened = self.uri
-        if must_exist and self.folder and not os.access(self.folder, os.W_OK):
-            # SQLite in write-ahead mode wants to write even for a reader.
+        if must_exist and self.folder and not can_write(sqlite_file(self.uri)):
             self._copy = TemporaryDirectory(prefix="fashion-tuning-")
             opened = copied(sqlite_file(self.uri), Path(self._copy.name))
-        with alone(sqlite_folder(opened)):
+        with alone(sqlite_folder(opened), seconds=patience, tell=tell):
             self.client: MlflowClient = self._patience.run(
-                lambda: _connect(opened, make=not must_exist), seconds=None if self.folder else OPENING
+                lambda: connect(opened, make=not must_exist), seconds=None if self.folder else OPENING
             )
 
     @property
@@ -236,11 +239,12 @@ class Store:
         """Id of the experiment of that name, made if needed.
 
         Raises:
-          StoreError: The store refuses, or the experiment was deleted in the UI.
+          StoreError: The store refuses, the experiment was deleted in the UI, or its artifacts lie on one machine.
         """
 
         def operation(client: MlflowClient) -> Experiment:
             experiment = client.get_experiment_by_name(name)
+            require_shared(self.uri, experiment)
             if experiment is not None:
                 return experiment
             location = (self.folder / ARTIFACTS / name).as_uri() if self.folder else None
@@ -256,6 +260,7 @@ class Store:
                 return experiment
 
         experiment = self.call(operation)
+        require_shared(self.uri, experiment)
         if experiment.lifecycle_stage != "active":
             raise deleted_experiment_error(name, experiment.experiment_id, address=self.mlflow_address)
         return experiment.experiment_id
@@ -290,11 +295,3 @@ def resolve_uri(uri: str | None) -> str:
             action="leave it out for mlflow.db here, or give sqlite:///PATH or http://HOST:PORT",
         )
     return uri
-
-
-def _connect(uri: str, *, make: bool) -> MlflowClient:
-    if make and sqlite_folder(uri):
-        make_database(sqlite_file(uri))
-    client = MlflowClient(uri)
-    client.search_experiments(max_results=1)
-    return client
