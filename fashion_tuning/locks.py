@@ -47,16 +47,17 @@ def locked(
     started = time.monotonic()
     told = False
     while True:
-        with try_lock(path, seconds=min(1.0 if told else QUIET_SECONDS, seconds), instead=instead) as held:
+        with try_lock(path, seconds=min(0.5, seconds), instead=instead) as held:
             if held:
                 yield
                 return
-        if time.monotonic() - started >= seconds:
+        waited = time.monotonic() - started
+        if waited >= seconds:
             raise error(
                 f"{holder(path)} holds {path} locked, and did so for {math.floor(seconds)} s",
                 action="wait for it, or end it; then type the same command again",
             )
-        if not told:
+        if waited >= QUIET_SECONDS and not told:
             told = True
             tell(f"waiting for {holder(path)}, which holds {path} locked")
 
@@ -71,10 +72,10 @@ def try_lock(path: Path, *, seconds: float = 0.0, instead: str = CACHE_ELSEWHERE
     lock = FileLock(path)
     held = True
     with disk_errors(path, instead=instead):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=seconds)
-        except Timeout:
+        except (FileNotFoundError, Timeout):
             held = False
             if not path.exists():  # below /proc nothing can be made, which filelock takes for a file just removed
                 raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path)) from None

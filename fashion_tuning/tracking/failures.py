@@ -28,6 +28,8 @@ _SHUT_OUT: Final = re.compile(
 _NO_HOST: Final = re.compile(
     r"Name or service not known|nodename nor servname|No address associated|getaddrinfo failed"
 )
+# What MLflow's client says of an answer that is no MLflow server's, but another page or the way to one.
+_NO_SERVER: Final = re.compile(r"response body was not in a valid JSON format|failed with error code 3\d\d")
 # Of the modules that SQLAlchemy and MLflow load for a URI: what brings them, where that has another name.
 _PACKAGES: Final = {
     "psycopg": "psycopg[binary]",
@@ -50,10 +52,13 @@ def passes(error: BaseException, *, answered: bool = True) -> bool:
     """Whether waiting may help: a locked database, a server that is away, busy or restarting.
 
     Args:
-      answered: The store has answered before; a host that nobody knew from the start is rather a mistake.
+      answered: The store has answered before; a host that nobody knew from the start is rather a mistake, and so
+        is another server in its place, while later on both come from a network that is away.
     """
     causes = list(_causes(error))
-    if any(_lasts(cause) for cause in causes) or (not answered and _is_unknown_host(causes)):
+    if any(_lasts(cause) for cause in causes):
+        return False
+    if not answered and (_is_unknown_host(causes) or any(map(_is_no_server, causes))):
         return False
     for cause in causes:
         if isinstance(cause, OperationalError | InterfaceError):
@@ -86,7 +91,7 @@ def explained(error: BaseException, *, uri: str, waited: float = 0.0) -> Fashion
             "check user, password and what they may do: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for a "
             "server, the URI for a database, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for artifacts on S3"
         )
-    elif status == 404:
+    elif status == 404 or any(map(_is_no_server, causes)):
         remedy = "check the address: an MLflow server, and the bucket of its artifacts, must be there"
     elif _is_unknown_host(causes):
         reason, remedy = "no host of that name is known", "check the host's name in the tracking URI, and the network"
@@ -129,6 +134,10 @@ def _is_unknown_host(causes: list[BaseException]) -> bool:
         if isinstance(cause, DBAPIError) and _NO_HOST.search(str(cause.orig)):
             return True
     return False
+
+
+def _is_no_server(error: BaseException) -> bool:
+    return isinstance(error, MlflowException) and _NO_SERVER.search(str(error)) is not None
 
 
 def _sqlite_name(error: BaseException) -> str:
