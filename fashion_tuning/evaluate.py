@@ -252,9 +252,9 @@ def _draw(
     ]
     draw_mistakes(mistakes, title=f"the surest of {len(wrong)} mistakes ({version})", target=folder / "mistakes.png")
     confusion = [[name, *row] for name, row in zip(ref.classes, figures.confusion.tolist(), strict=True)]
-    write_text(folder / "confusion.csv", _csv([["true", *ref.classes], *confusion]))
+    write_text(folder / "confusion.csv", _csv([["true", *ref.classes], *confusion]), instead=SCRATCH)
     classes = [list(asdict(one).values()) for one in figures.classes]
-    write_text(folder / "classes.csv", _csv([list(asdict(figures.classes[0])), *classes]))
+    write_text(folder / "classes.csv", _csv([list(asdict(figures.classes[0])), *classes]), instead=SCRATCH)
     np.savez(
         folder / "predictions.npz",
         probabilities=of_seeds,  # (seeds, photos, classes)

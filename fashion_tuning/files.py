@@ -87,17 +87,20 @@ def refusal(error: OSError, path: Path | None = None, *, instead: str = "") -> D
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, instead: str = CACHE_ELSEWHERE) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it is synced and takes its place at once.
 
     The temporary name keeps the suffix of `path`. Parent folders are made. On an error nothing
     is left behind.
 
+    Args:
+      instead: What a person can do beside freeing space.
+
     Raises:
       DiskError: The disk refuses.
     """
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    with disk_errors(path):
+    with disk_errors(path, instead=instead):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -125,13 +128,13 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file in one step, UTF-8.
+def write_text(path: Path, text: str, *, instead: str = CACHE_ELSEWHERE) -> None:
+    """Writes a text file in one step, UTF-8; as `replacing` does.
 
     Raises:
       DiskError: The disk refuses.
     """
-    with replacing(path) as temporary:
+    with replacing(path, instead=instead) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

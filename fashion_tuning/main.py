@@ -21,6 +21,8 @@ from fashion_tuning.quiet import ignore_warnings
 
 INTERRUPTED = 130
 SECONDS_TO_END = 4.5  # after an interrupt, whatever is in hand
+# What Python's threads, the loader of shared libraries and C++ say, each in an exception of its own.
+_NO_ROOM = ("can't start new thread", "failed to map segment", "out of memory", "Cannot allocate memory")
 
 
 def main() -> NoReturn:
@@ -83,7 +85,7 @@ def _refusal(error: Exception) -> DiskError | None:
     """What the machine refused, in whatever library that was met; None for a bug."""
     if isinstance(error, OSError):
         return refusal(error)
-    if isinstance(error, MemoryError) or "can't start new thread" in str(error):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_ROOM):
         return refusal(OSError(errno.ENOMEM, ""))
     return None
 

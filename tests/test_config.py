@@ -1,5 +1,6 @@
 """Cards: what the shipped ones say, what a wrong one is answered, what the digest covers."""
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import fields
@@ -724,3 +725,9 @@ def test_a_range_of_values_alone_is_a_choice_of_them() -> None:
     short["space"]["label_smoothing"] = {"values": [0.0, 0.1]}
     card["space"]["optimizer"], short["space"]["optimizer"] = {"type": "fixed", "value": "sgd"}, {"value": "sgd"}
     assert digest(card) == digest(short)
+
+
+def test_a_card_that_is_a_pipe_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "card.toml")
+    with pytest.raises(UsageError, match="a device or a pipe"):
+        load_card(tmp_path / "card.toml")

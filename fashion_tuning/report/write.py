@@ -112,12 +112,13 @@ def _write(
     figures = {name: as_svg(figure, name) for name, figure in drawings.items()}
     page = folder / PAGE
     files = [page]
-    with disk_errors(folder, instead="name another folder with --output"):
+    instead = "name another folder with --output"
+    with disk_errors(folder, instead=instead):
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in drawings.items():
             svg, png = folder / f"{name}.svg", folder / f"{name}.png"
-            write_text(svg, standalone(figures[name]))
+            write_text(svg, standalone(figures[name]), instead=instead)
             png.write_bytes(as_png(figure))
             files += [svg, png]
-        write_text(page, render(sections, figures, title=title, lead=lead, drawn=drawn))
+        write_text(page, render(sections, figures, title=title, lead=lead, drawn=drawn), instead=instead)
     return Report(page, len(figures), tuple(line for one in sections for line in one.readings)), files

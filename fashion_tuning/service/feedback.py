@@ -118,14 +118,15 @@ def export_feedback(path: Path, folder: Path) -> Exported:
                 without += 1
             else:
                 chosen[hashlib.sha256(image).hexdigest()] = (category, image)
-    with disk_errors(folder, instead="name another folder"):
+    instead = "name another folder"
+    with disk_errors(folder, instead=instead):
         for digest, (category, image) in chosen.items():
             for other in folder.glob(f"*/{digest}.jpg"):
                 if other.parent.name != category:
                     other.unlink()
             target = folder / category / f"{digest}.jpg"
             if not target.is_file():
-                with replacing(target) as temporary:
+                with replacing(target, instead=instead) as temporary:
                     temporary.write_bytes(image)
     return Exported(dict(sorted(Counter(category for category, _ in chosen.values()).items())), without)
 

@@ -16,7 +16,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from fashion_tuning.errors import StoreError
 from fashion_tuning.fail_points import passed
-from fashion_tuning.files import disk_errors, replacing
+from fashion_tuning.files import replacing
 from fashion_tuning.locks import locked
 
 DATABASE = "mlflow.db"
@@ -91,7 +91,7 @@ def make_database(path: Path) -> None:
     if not path.exists():
         for remains in path.parent.glob(f".{escape(path.stem)}-*[0-9]{escape(path.suffix)}*"):
             remains.unlink()  # of a process that was killed: the lock is ours
-        with disk_errors(path, instead=ELSEWHERE), replacing(path) as temporary:
+        with replacing(path, instead=ELSEWHERE) as temporary:
             made = SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / ARTIFACTS).as_uri())
             made.engine.dispose()
         passed("database")

@@ -86,15 +86,16 @@ def explained(error: BaseException, *, uri: str, waited: float = 0.0) -> Fashion
     if (missing := next((cause for cause in causes if isinstance(cause, ImportError)), None)) is not None:
         module = (missing.name or "").partition(".")[0]
         reason, remedy = str(missing), f"pip install '{_PACKAGES.get(module, module or 'what it names')}'"
-    elif status in (401, 403) or any(_is_shut_out(cause) for cause in causes):
-        remedy = (
-            "check user, password and what they may do: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for a "
-            "server, the URI for a database, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for artifacts on S3"
-        )
+    elif any(isinstance(cause, DBAPIError) and _is_shut_out(cause) for cause in causes):
+        remedy = "check user, password and database in the tracking URI, and what that user may do"
+    elif isinstance(error, ArtifactError) and (status in (401, 403) or any(map(_is_shut_out, causes))):
+        remedy = "set what the artifacts' store asks for, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    elif status in (401, 403):
+        remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to a user who may do this"
     elif status == 404 or any(map(_is_no_server, causes)):
         remedy = "check the address: an MLflow server, and the bucket of its artifacts, must be there"
     elif _is_unknown_host(causes):
-        reason, remedy = "no host of that name is known", "check the host's name in the tracking URI, and the network"
+        reason, remedy = "no host of that name is known", "check the tracking URI's host, the network, and any proxy"
     return StoreError(
         f"the tracking store {uri} does not work{after}: {reason}",
         action=f"{remedy}; then type the same command again, nothing recorded is lost",
@@ -104,6 +105,8 @@ def explained(error: BaseException, *, uri: str, waited: float = 0.0) -> Fashion
 def _reason(error: BaseException) -> str:
     """The first line of what the database itself said, or else of the error."""
     said = next((str(one.orig) for one in _causes(error) if isinstance(one, DBAPIError) and one.orig), str(error))
+    if isinstance(error, ArtifactError):  # around it stand names of files here
+        said = next((str(one) for one in _causes(error) if _status(one) is not None), said)
     return (said.strip() or type(error).__name__).splitlines()[0][:300]
 
 
@@ -117,6 +120,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _lasts(error: BaseException) -> bool:
     """Whether it is as it is until a person changes something."""
+    if type(error) is OSError and error.errno is None:  # requests', of a file of certificates that is not there
+        return True
     return isinstance(error, ImportError | SSLCertVerificationError) or _is_shut_out(error)
 
 

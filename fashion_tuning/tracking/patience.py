@@ -78,7 +78,7 @@ class Patience:
         except FAILURES as error:
             if passes(error, answered=self._answered) and patience == self.seconds:
                 self.seconds = 0.0  # closing what is open must not take as long again
-            raise explained(error, uri=self._uri, waited=time.monotonic() - started) from error
+            raise explained(error, uri=self._uri, waited=time.monotonic() - started if tried else 0.0) from error
         self._answered = True
         took = time.monotonic() - started
         if tried or took >= _QUIET:  # SQLite and a server's client wait for some time by themselves

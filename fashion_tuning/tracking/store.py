@@ -20,6 +20,7 @@ from mlflow.tracking import MlflowClient
 from fashion_tuning.errors import StoreError, UsageError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import SCRATCH, disk_errors
+from fashion_tuning.tracking.connecting import connect
 from fashion_tuning.tracking.database import (
     ARTIFACTS,
     DATABASE,
@@ -27,14 +28,15 @@ from fashion_tuning.tracking.database import (
     alone,
     can_write,
     copied,
+    make_database,
     require_file,
     sqlite_file,
     sqlite_folder,
 )
 from fashion_tuning.tracking.failures import FAILURES, ArtifactError
-from fashion_tuning.tracking.opening import connect, require_shared
 from fashion_tuning.tracking.patience import Patience
 from fashion_tuning.tracking.remedies import deleted_experiment_error
+from fashion_tuning.tracking.sharing import require_shared
 
 PATIENCE = 300.0  # seconds
 OPENING = 20.0  # seconds: a server that was never there is rather a mistake than an outage
@@ -87,8 +89,10 @@ class Store:
             self._copy = TemporaryDirectory(prefix="fashion-tuning-")
             opened = copied(sqlite_file(self.uri), Path(self._copy.name))
         with alone(sqlite_folder(opened), seconds=patience, tell=tell):
+            if self.folder and not must_exist:
+                self._patience.run(lambda: make_database(sqlite_file(opened)))
             self.client: MlflowClient = self._patience.run(
-                lambda: connect(opened, make=not must_exist), seconds=None if self.folder else OPENING
+                lambda: connect(opened), seconds=None if self.folder else OPENING
             )
 
     @property

@@ -14,7 +14,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLF
 from fashion_tuning.config import Card
 from fashion_tuning.errors import FashionTuningError
 from fashion_tuning.fail_points import passed
-from fashion_tuning.files import scratch_folder, write_text
+from fashion_tuning.files import SCRATCH, scratch_folder, write_text
 from fashion_tuning.hyperparameters import HYPERPARAMETERS
 from fashion_tuning.tracking import lease, records, tag_names
 from fashion_tuning.tracking.heartbeat import Heartbeat
@@ -218,7 +218,7 @@ class StudyRun:
         with scratch_folder() as folder:
             for name, text in files.items():
                 path = folder / name
-                write_text(path, text)
+                write_text(path, text, instead=SCRATCH)
                 self.store.upload(self.run_id, path)
                 passed("study artifact")
         tag = RunTag(tag_names.DESCRIBED, "true")

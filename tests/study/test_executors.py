@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fashion_tuning.backend import choose_backend
-from fashion_tuning.errors import DataError, FashionTuningError
+from fashion_tuning.errors import DataError, DiskError, FashionTuningError
 from fashion_tuning.model.training import DivergedError
 from fashion_tuning.study.executors import Done, Failed, Output, Worker, ready
 
@@ -86,6 +86,22 @@ def test_a_death_is_told_and_the_next_work_runs(worker: Worker) -> None:
     assert (failure.kind, failure.died) == ("worker_died", True)
     assert "SIGKILL" in failure.message
     assert list(worker.run(count, 2)) == [0, 1]
+
+
+def test_a_worker_that_can_not_start_is_told_and_is_no_broken_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", b"/bin/false")
+    worker = Worker()
+    try:
+        with pytest.raises(DiskError, match="exit code 1") as caught:
+            list(worker.run(count, 2))
+    finally:
+        worker.close()
+    assert "ulimit" in caught.value.action
+
+
+def test_a_death_in_the_midst_of_what_is_no_trial_says_what_to_do(worker: Worker) -> None:
+    with pytest.raises(DiskError, match="SIGKILL"):
+        list(worker.run(die))
 
 
 def allocate_tensor() -> Iterator[int]:

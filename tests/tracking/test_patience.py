@@ -105,6 +105,7 @@ AWAY = [
         (of_an_artifact_store("HttpResponseError", status_code=503), True),
         (unreachable(ConnectionRefusedError(111, "Connection refused")), True),
         (unreachable(SSLCertVerificationError(1, "certificate verify failed")), False),
+        (unreachable(OSError("Could not find a suitable TLS CA certificate bundle, invalid path: /x")), False),
     ],
 )
 def test_only_what_passes_is_waited_for(error: Exception, expected: bool) -> None:
@@ -122,7 +123,7 @@ def test_only_what_passes_is_waited_for(error: Exception, expected: bool) -> Non
 def test_a_host_that_nobody_knows_is_a_mistake_at_first_and_an_outage_later(error: Exception) -> None:
     assert not passes(error, answered=False)
     assert passes(error, answered=True)
-    assert "host's name" in explained(error, uri="x").action
+    assert "tracking URI's host" in explained(error, uri="x").action
     asking = Patience("x", seconds=30, tell=lambda _: None)
     with pytest.raises(StoreError, match="no host of that name"):
         asking.run(Raising(error, times=1))

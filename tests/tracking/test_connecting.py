@@ -13,7 +13,7 @@ import pytest
 from mlflow.entities import Experiment
 
 from fashion_tuning.errors import FashionTuningError, StoreError
-from fashion_tuning.tracking.opening import is_database, require_shared
+from fashion_tuning.tracking.sharing import is_database, require_shared
 from fashion_tuning.tracking.store import Store
 
 AT_ONCE = 10.0  # seconds; MLflow itself tries for 102
