@@ -14,7 +14,7 @@ import numpy as np
 from fashion_tuning.data.views import IDENTITY
 from fashion_tuning.errors import DataError, StoreError, UsageError
 from fashion_tuning.figures import Mistake, draw_confusion, draw_mistakes, draw_reliability
-from fashion_tuning.files import scratch_folder, write_text
+from fashion_tuning.files import SCRATCH, scratch_folder, write_text
 from fashion_tuning.measures import Figures, PairedTest, mcnemar, measure
 from fashion_tuning.model.checkpoint import predict, predict_mean
 from fashion_tuning.model.features import (

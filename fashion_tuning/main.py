@@ -28,6 +28,7 @@ _NO_ROOM = ("can't start new thread", "failed to map segment", "out of memory", 
 def main() -> NoReturn:
     """Runs the command line and exits with the code that the contract names."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are no news to a person
+    os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever a notebook nearby is set up for
     ignore_warnings()
     with _interruptible():
         code = _run() if _has_working_directory() else 2
@@ -85,6 +86,8 @@ def _refusal(error: Exception) -> DiskError | None:
     """What the machine refused, in whatever library that was met; None for a bug."""
     if isinstance(error, OSError):
         return refusal(error)
+    if str(error).startswith("Symlink loop"):  # pathlib's
+        return refusal(OSError(errno.ELOOP, "", str(error).partition(" from ")[2].strip("'")))
     if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_ROOM):
         return refusal(OSError(errno.ENOMEM, ""))
     return None

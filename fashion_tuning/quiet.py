@@ -1,5 +1,6 @@
 """Silence for libraries that talk at start."""
 
+import logging
 import os
 import sys
 import warnings
@@ -33,3 +34,4 @@ def ignore_warnings() -> None:
     os.environ.pop("PYTHONWARNINGS", None)
     sys.warnoptions.clear()  # what multiprocessing hands on
     warnings.simplefilter("ignore")
+    logging.getLogger("matplotlib").setLevel(logging.CRITICAL)  # such as of its own cache folder

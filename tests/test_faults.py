@@ -49,8 +49,15 @@ def test_a_working_directory_that_was_removed_is_2(tmp_path: Path) -> None:
     assert "the working directory" in done.stderr
 
 
+def test_links_in_a_circle_are_named(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    done = run("data", "--data", str(tmp_path / "circle"), folder=tmp_path)
+    assert done.returncode in (2, 3, 6), done.stderr
+    assert "circle" in done.stderr
+
+
 def test_a_limit_on_open_files_is_6_and_named(tmp_path: Path) -> None:
-    limited = ["sh", "-c", 'ulimit -n 12; exec "$@"', "sh", *PROGRAM]
+    limited = ["sh", "-c", 'ulimit -n 8; exec "$@"', "sh", *PROGRAM]
     (tmp_path / "card.toml").write_text(make_card_text())
     done = run("tune", "card.toml", "--data", str(tmp_path), folder=tmp_path, program=limited)
     assert done.returncode == 6, done.stderr
