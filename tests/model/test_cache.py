@@ -7,9 +7,10 @@ import pytest
 from small_features import make_key, write_features
 
 from fashion_tuning.files import write_text
+from fashion_tuning.locks import locked
 from fashion_tuning.model import shards
 from fashion_tuning.model.cache import CacheEntry, list_cache, prune_cache, verify_cache
-from fashion_tuning.model.features import FeatureRef, features_lock
+from fashion_tuning.model.features import FeatureRef, lock_path
 
 DAY = 86_400.0
 
@@ -172,7 +173,7 @@ def test_what_was_set_aside_is_listed_apart_and_pruned(cache_dir: Path) -> None:
 def test_features_being_computed_are_not_pruned(cache_dir: Path) -> None:
     folder = features_of(cache_dir).path
     (folder / "train.json").unlink()
-    with features_lock(folder):
+    with locked(lock_path(folder)):
         assert prune_cache(cache_dir, unused_days=0) == []
     assert folder.is_dir()
     assert len(prune_cache(cache_dir)) == 1
