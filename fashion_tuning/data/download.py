@@ -62,6 +62,7 @@ def download_photos(
         return
     wanted = shipped_manifest() if manifest is None else manifest
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with locked(target.parent / f".{target.name}.lock"):
             if target.exists():
                 return

@@ -107,6 +107,7 @@ def draw_dataset(
     try:
         if root.exists():
             return
+        root.parent.mkdir(parents=True, exist_ok=True)
         with locked(root.with_name(root.name + ".lock")):
             if root.exists():
                 return

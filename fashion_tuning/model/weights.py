@@ -73,6 +73,7 @@ def get_weights(backbone: str = XCEPTION, *, cache_dir: Path, progress: Callable
     if cached is not None:
         return cached
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / ".lock", tell=progress or _logger.warning):
             return _cached(backbone, folder) or _fetch(backbone, folder, progress)
     except OSError as error:
