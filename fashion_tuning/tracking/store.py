@@ -91,9 +91,7 @@ class Store:
         with alone(sqlite_folder(opened), seconds=patience, tell=tell):
             if self.folder and not must_exist:
                 self._patience.run(lambda: make_database(sqlite_file(opened)))
-            self.client: MlflowClient = self._patience.run(
-                lambda: connect(opened), seconds=None if self.folder else OPENING
-            )
+            self.client = self._patience.run(lambda: connect(opened), seconds=None if self.folder else OPENING)
 
     @property
     def mlflow_address(self) -> str:
