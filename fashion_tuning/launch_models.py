@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fashion_tuning.config import load_card
+from fashion_tuning.data.listing import describe_entries
 from fashion_tuning.data.manifest import SPLITS
 from fashion_tuning.data.source import open_drawn
 from fashion_tuning.errors import UsageError
@@ -150,7 +151,7 @@ def predictions(
     """What a registered model says of each file, as soon as it is there; read-only.
 
     Args:
-      tell: Told which version answers, and what drawn garments are.
+      tell: Told what is left out, which version answers, and what drawn garments are.
 
     Raises:
       FashionTuningError: Of the kind that says what a person has to do.
@@ -163,9 +164,11 @@ def predictions(
         from fashion_tuning.tracking.store import Store
     store = Store(tracking_uri, must_exist=True)
     version = registry.require_version(store, model)
-    paths = photo_files(files)
+    paths, left_out = photo_files(files)
+    for line in describe_entries(left_out):
+        tell(f"left out: {line}")
     if not paths:
-        raise UsageError(f"no file in {', '.join(map(str, files))}", expected="photos, or folders of them")
+        raise UsageError(f"no photo in {', '.join(map(str, files))}", expected="photos, or folders of them")
     with readable(version), registry.model_file(store, version) as path, silent_stderr():
         try:
             classifier = Classifier(path, average_views=average_views)

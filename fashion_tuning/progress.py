@@ -21,7 +21,7 @@ from fashion_tuning.study.events import (
     TrialEnded,
     TrialStarted,
 )
-from fashion_tuning.wording import count, duration, size
+from fashion_tuning.wording import count, duration, shared_pictures, size
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -143,6 +143,7 @@ def plan_text(plan: Plan) -> str:
     lines = [
         f"plan: {plan.card} ({plan.tuner})",
         f"  photos    {plan.dataset}: {counts}; {len(plan.classes)} classes",
+        *([f"            {shared_pictures(plan.shared)}; fashion-tuning data lists them"] if plan.shared else []),
         f"  trials    {trials}, each of {seeds} and up to {plan.epochs} epochs"
         + (f"; {plan.trials_ended} are there already" if plan.trials_ended else ""),
         *([f"  teacher   {plan.teacher}"] if plan.teacher else []),

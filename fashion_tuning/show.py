@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from fashion_tuning.data.listing import describe_entries
 from fashion_tuning.data.source import Dataset
-from fashion_tuning.wording import drawn_banner, size
+from fashion_tuning.wording import drawn_banner, shared_pictures, size
 
 if TYPE_CHECKING:
     from fashion_tuning.model.cache import CacheEntry
@@ -106,10 +107,12 @@ class Terminal:
         self._console.print(table)
         for title, entries in (("left out", verification.left_out), ("read, but remarkable", verification.notes)):
             self.line(f"{title}: {len(entries)}")
-            for entry in entries:
-                self.line(f"  {entry.path}: {entry.reason}")
+            for line in describe_entries(entries):
+                self.line(f"  {line}")
         across = [pair for pair in verification.duplicates if pair.across_splits]
         self.line(f"duplicates: {len(verification.duplicates)}, of which {len(across)} across splits")
+        if verification.shared:
+            self.line(f"  {shared_pictures(verification.shared)}")
         for pair in verification.duplicates:
             mark = "ACROSS SPLITS " if pair.across_splits else ""
             self.line(f"  {mark}{pair.first} = {pair.second} (same {pair.kind})")
@@ -151,4 +154,5 @@ def dataset_json(dataset: Dataset) -> dict[str, Any]:
         "left_out": [asdict(entry) for entry in verification.left_out],
         "notes": [asdict(entry) for entry in verification.notes],
         "duplicates": [asdict(pair) for pair in verification.duplicates],
+        "shared": verification.shared,
     }

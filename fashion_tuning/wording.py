@@ -1,6 +1,7 @@
 """How times, sizes, numbers of things and warnings are worded for a person."""
 
 import math
+from collections.abc import Mapping
 
 
 def duration(seconds: float) -> str:
@@ -25,6 +26,14 @@ def size(num_bytes: float) -> str:
 def count(number: int, what: str) -> str:
     """Such as "no trials", "1 trial" or "1,200 trials"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}" if number else f"no {what}s"
+
+
+def shared_pictures(shared: Mapping[str, int]) -> str:
+    """Such as "3 pictures stand in several splits: 2 in train and validation, 1 in train and test"."""
+    number = sum(shared.values())
+    stands = "picture stands" if number == 1 else "pictures stand"
+    places = ", ".join(f"{pictures:,} in {splits}" for splits, pictures in shared.items())
+    return f"{number:,} {stands} in several splits: {places}"
 
 
 def ordinal(number: int) -> str:

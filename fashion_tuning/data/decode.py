@@ -10,6 +10,8 @@ from typing import BinaryIO, Final
 import numpy as np
 from PIL import Image
 
+from fashion_tuning.data.listing import read_file
+
 # Goes into every feature key: raise it when a change of this module changes a pixel.
 DECODE_VERSION: Final = 1
 # Pillow's own warning threshold, a quarter of a gigabyte as RGB: beyond it a small file can exhaust memory.
@@ -112,10 +114,7 @@ def read(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Reading:
     # Pillow warns about sizes and broken metadata, which are judged here. Naming the filter anew is cheap and,
     # unlike catch_warnings, can't restore another thread's filters wrongly.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    try:
-        data = source.read_bytes() if isinstance(source, Path) else source.read()
-    except OSError as error:
-        raise UnreadableImageError(error.strerror or str(error)) from error
+    data = read_content(source)
     if not data:
         raise UnreadableImageError("the file is empty")
     try:
@@ -129,6 +128,18 @@ def read(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Reading:
         raise UnreadableImageError(f"more than {max_pixels:,} pixels", kind="large") from error
     except Exception as error:  # Pillow's readers raise nearly every kind on broken bytes
         raise UnreadableImageError(f"broken: {str(error) or type(error).__name__}") from error
+
+
+def read_content(source: Path | BinaryIO) -> bytes:
+    """The bytes of a file, or of a pipe that somebody writes to.
+
+    Raises:
+      UnreadableImageError: they can't be read, or it is something else.
+    """
+    try:
+        return read_file(source) if isinstance(source, Path) else source.read()
+    except OSError as error:
+        raise UnreadableImageError(error.strerror or str(error)) from error
 
 
 def open_rgb(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Image.Image:

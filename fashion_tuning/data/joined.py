@@ -8,9 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from fashion_tuning.data.labels import composed, labels_of, lookalikes, shown_apart
+from fashion_tuning.data.listing import LeftOut, list_files, list_folders, list_loose, read_file
 from fashion_tuning.data.manifest import Manifest
+from fashion_tuning.data.verify import MAX_LEFT_OUT
 from fashion_tuning.errors import DataError
-from fashion_tuning.files import disk_errors, sha256_of
+from fashion_tuning.files import disk_errors
 
 # Raise it when a change of this module puts another file into the folder.
 JOINED_VERSION: Final = 1
@@ -50,39 +53,55 @@ def join_photos(root: Path, manifest: Manifest, others: Sequence[tuple[Path, str
     return target
 
 
-def labelled_photos(folder: Path, labels: Collection[str]) -> list[tuple[Path, str, str]]:
-    """(file, label, sha256) of all visible files in a labelled folder, sorted by path; read-only.
+def labelled_photos(folder: Path, classes: Collection[str]) -> tuple[list[tuple[Path, str, str]], tuple[LeftOut, ...]]:
+    """(file, label, sha256) of what may be a photo in a labelled folder, in order, and what is none; read-only.
 
     Raises:
-      DataError: It is no such folder, or has a class that the data set has not.
+      DataError: It is no such folder, has a class that the data set has not, or can't be read.
     """
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
         raise DataError(f"no folder {folder}", expected=_LAYOUT, action="name another with the second --data")
-    classes = sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
-    unknown = [one.name for one in classes if one.name not in labels]
-    if unknown or not classes:
+    known = {composed(label): label for label in classes}
+    names = list(labels_of(folder, {"": list_folders(folder)}))
+    unknown = [name for name in names if composed(name) not in known]
+    if unknown or not names:
+        found = "no sub-folder"
+        if unknown:
+            (name, *_), alike = unknown, lookalikes(unknown[0], classes)
+            first, second = shown_apart(name, alike[0]) if alike else (repr(name), "")
+            found = f"a class {first}" + (f", the data set {second}" if alike else "")
         raise DataError(
-            f"the folder {folder} has {f'a class {unknown[0]!r}' if unknown else 'no sub-folder'}",
-            expected=f"{_LAYOUT}, named {', '.join(sorted(labels))}",
-            action="name another folder with the second --data",
+            f"the folder {folder} has {found}",
+            expected=f"{_LAYOUT}, named {', '.join(sorted(classes))}",
+            action="rename it, or name another folder with the second --data",
         )
-    try:
-        return [
-            (path, one.name, sha256_of(path))
-            for one in classes
-            for path in sorted(one.rglob("*"))
-            if path.is_file() and not path.name.startswith(".")
-        ]
-    except OSError as error:
-        raise DataError(f"{error.filename} can't be read: {error.strerror}") from error
+    photos: list[tuple[Path, str, str]] = []
+    unreadable: list[LeftOut] = []
+    left_out = [LeftOut(str(folder / name), "in no class's folder") for name in list_loose(folder)]
+    for name in names:
+        listing = list_files(folder, name)
+        left_out += [LeftOut(str(folder / one.path), one.reason) for one in listing.left_out]
+        for path in (folder / inside for inside in listing.files):
+            try:
+                photos.append((path, known[composed(name)], hashlib.sha256(read_file(path)).hexdigest()))
+            except OSError as error:
+                unreadable.append(LeftOut(str(path), error.strerror or str(error)))
+    if len(unreadable) > MAX_LEFT_OUT * (len(photos) + len(unreadable)):
+        raise DataError(
+            f"{len(unreadable)} files in {folder} can't be read, such as {unreadable[0].path}: {unreadable[0].reason}",
+            expected=f"at most {MAX_LEFT_OUT:.0%} unusable files",
+            action="repair or remove these files",
+        )
+    return photos, (*left_out, *unreadable)
 
 
 def _flat(path: str, split: str, label: str) -> str:
     """A photo's place below its class; the folders above it may stand for something else in a layout by classes."""
-    for prefix in (f"{split}/{label}/", f"{label}/"):
-        if path.startswith(prefix):
-            return path.removeprefix(prefix)
+    parts = path.split("/")
+    for above in ([split, label], [label]):
+        if [composed(part) for part in parts[: len(above)]] == [composed(part) for part in above]:
+            return "/".join(parts[len(above) :])
     return path
 
 

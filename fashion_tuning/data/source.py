@@ -2,9 +2,9 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -12,9 +12,10 @@ from typing import Final
 from fashion_tuning.data.download import COMMIT, NAME, download_photos, shipped_manifest
 from fashion_tuning.data.drawn import DRAWN_VERSION, draw_dataset, drawn_manifest
 from fashion_tuning.data.joined import join_photos, labelled_photos
-from fashion_tuning.data.manifest import SPLITS, Manifest, Photo
-from fashion_tuning.data.split import split_class_folders
-from fashion_tuning.data.verify import NUM_NAMED, Candidate, Progress, Verification, verified
+from fashion_tuning.data.layout import read_layout
+from fashion_tuning.data.listing import NUM_NAMED, tag_cache
+from fashion_tuning.data.manifest import Manifest, Photo
+from fashion_tuning.data.verify import Progress, Verification, verified
 from fashion_tuning.errors import DataError, FashionTuningError
 from fashion_tuning.files import disk_errors, sha256_of
 from fashion_tuning.locks import locked
@@ -22,11 +23,6 @@ from fashion_tuning.locks import locked
 _logger = logging.getLogger(__name__)
 
 DRAWN_NAME: Final = "drawn-garments"
-LAYOUTS: Final = "a folder with train/, validation/ and test/, each with one sub-folder per class, or one per class"
-# Written by file managers; a class folder's other files are all looked at, whatever their ending.
-SIDECARS: Final = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
-# A folder of this name at the top is part of a split layout, never a class.
-_SPLIT_NAMES: Final = frozenset({*SPLITS, "val", "valid", "training", "testing"})
 
 
 @dataclass(frozen=True)
@@ -74,16 +70,20 @@ def open_dataset(
       PhotosUnreachableError: no data_dir, nothing cached, and the download did not work.
       DiskError: cache_dir can't be written.
     """
+    tag_cache(cache_dir)
     shipped = shipped_manifest()
     if joining:
         base = open_dataset(data_dir, cache_dir=cache_dir, progress=progress, download_progress=download_progress)
-        others = [one for folder in joining for one in labelled_photos(folder, base.manifest.classes)]
+        found = [labelled_photos(folder, base.manifest.classes) for folder in joining]
+        others = [photo for photos, _ in found for photo in photos]
         root = join_photos(base.root, base.manifest, others, cache_dir=cache_dir)
-        verification = verified(root, _candidates(root), cache_dir=cache_dir, progress=progress)
+        verification = _verified(root, cache_dir=cache_dir, progress=progress)
+        left_out = (*base.verification.left_out, *(one for _, ones in found for one in ones), *verification.left_out)
+        verification = replace(verification, left_out=left_out)
         return Dataset(f"{base.name} and {', '.join(one.name for one in joining)}", root, "folder", verification)
     if data_dir is not None:
         root = data_dir.expanduser().resolve()
-        verification = verified(root, _candidates(root), cache_dir=cache_dir, progress=progress)
+        verification = _verified(root, cache_dir=cache_dir, progress=progress)
         known = verification.manifest.digest == shipped.digest
         return Dataset(NAME if known else root.name, root, "folder", verification)
     root = cache_dir.resolve() / "photos" / f"{NAME}-{COMMIT[:12]}"
@@ -113,6 +113,14 @@ def open_drawn(*, cache_dir: Path, progress: Progress | None = None) -> Dataset:
     return Dataset(DRAWN_NAME, root, "drawn", verification)
 
 
+def _verified(root: Path, *, cache_dir: Path, progress: Progress | None) -> Verification:
+    """The photos in a folder, verified, with what lies beside them among what is left out."""
+    layout = read_layout(root)
+    verification = verified(root, layout.candidates, cache_dir=cache_dir, progress=progress)
+    left_out = sorted((*verification.left_out, *layout.left_out), key=lambda one: one.path)
+    return replace(verification, left_out=tuple(left_out))
+
+
 def _made(
     root: Path,
     make: Callable[[], None],
@@ -135,7 +143,7 @@ def _made(
     """
 
     def look() -> Verification:
-        return verified(root, _candidates(root), cache_dir=cache_dir, progress=progress)
+        return _verified(root, cache_dir=cache_dir, progress=progress)
 
     make()
     seen, manifest = _identity(root), expected()
@@ -161,7 +169,7 @@ def _made(
 def _holds(root: Path, manifest: Manifest) -> bool:
     """Whether a folder has the photos of a manifest, byte for byte, and no other file; read-only."""
     try:
-        digests = {path: sha256_of(root / path) for path, _, _ in _candidates(root)}
+        digests = {path: sha256_of(root / path) for path, _, _ in read_layout(root).candidates}
     except (OSError, DataError):
         return False
     return digests == {photo.path: photo.sha256 for photo in manifest.photos}
@@ -197,74 +205,3 @@ def _make_again(folder: Path, make: Callable[[], None]) -> None:
             expected="the photos as they were",
             action="connect and type the same command again, or name another folder with --data",
         ) from error
-
-
-def _candidates(root: Path) -> list[Candidate]:
-    """All files that may be photos, with label and split, sorted by path."""
-    if not root.exists():
-        raise _wrong_folder(root, "does not exist")
-    if not root.is_dir():
-        raise _wrong_folder(root, "is a file")
-    folders = _folders(root)
-    split_folders = [name for name in folders if name.lower() in _SPLIT_NAMES]
-    if set(SPLITS) <= set(folders):
-        labels = {label for split in SPLITS for label in _folders(root / split)}
-        rows = [
-            (path, label, split)
-            for split in SPLITS
-            for label in _folders(root / split)
-            for path in _files(root, f"{split}/{label}")
-        ]
-        _refuse_empty(root, labels - {label for _, label, _ in rows})
-        return sorted(rows)
-    if split_folders:
-        missing = ", ".join(f"{split}/" for split in SPLITS if split not in folders)
-        raise _wrong_folder(root, f"holds {', '.join(f'{name}/' for name in split_folders)} but no {missing}")
-    if not folders:
-        num_files = sum(1 for _ in root.iterdir())
-        raise _wrong_folder(root, f"holds {num_files} files and no sub-folder" if num_files else "is empty")
-    if len(folders) == 1 and set(SPLITS) <= set(_folders(root / folders[0])):
-        raise _wrong_folder(root, "holds one folder with the splits inside", action=f"name {root / folders[0]} instead")
-    by_label = {label: list(_files(root, label)) for label in folders}
-    _refuse_empty(root, {label for label, paths in by_label.items() if not paths})
-    return split_class_folders(by_label)
-
-
-def _refuse_empty(root: Path, labels: set[str]) -> None:
-    if labels:
-        raise _wrong_folder(
-            root,
-            f"holds no file for the class {', '.join(repr(label) for label in sorted(labels)[:5])}",
-            action="add photos, or remove the empty folder",
-        )
-
-
-def _folders(folder: Path) -> list[str]:
-    try:
-        return sorted(path.name for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
-    except OSError as error:
-        raise _wrong_folder(folder, f"can't be read: {error.strerror}") from error
-
-
-def _files(root: Path, folder: str) -> Iterator[str]:
-    """Paths relative to root of the files at any depth below folder."""
-
-    def unreadable(error: OSError) -> None:
-        raise _wrong_folder(Path(str(error.filename)), f"can't be read: {error.strerror}") from error
-
-    for parent, folders, names in os.walk(root / folder, onerror=unreadable):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        relative = Path(parent).relative_to(root).as_posix()
-        yield from (f"{relative}/{name}" for name in names if not _is_hidden(name) and name.lower() not in SIDECARS)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _wrong_folder(folder: Path, found: str, *, action: str = "") -> DataError:
-    return DataError(
-        f"the data folder {folder} {found}",
-        expected=LAYOUTS,
-        action=action or "name the right folder with --data or FASHION_TUNING_DATA",
-    )

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,27 +17,20 @@ import PIL
 from PIL import Image
 
 from fashion_tuning.data.decode import DECODE_VERSION, UnreadableImageError, read
+from fashion_tuning.data.labels import lookalikes, shown_apart
+from fashion_tuning.data.listing import NUM_NAMED, LeftOut, read_file
 from fashion_tuning.data.manifest import SPLITS, Manifest, Photo, unfit_name
 from fashion_tuning.errors import DataError
 from fashion_tuning.files import write_text
 
 # Raise it when a change of this module changes what is kept, reported or written: older answers are then not read.
-VERIFY_VERSION: Final = 2
+VERIFY_VERSION: Final = 3
 MAX_LEFT_OUT: Final = 0.01
-NUM_NAMED: Final = 5
 
 _logger = logging.getLogger(__name__)
 
 Candidate = tuple[str, str, str]
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A file and why it is not used, or what is remarkable about it."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -57,6 +51,16 @@ class Verification:
     left_out: tuple[LeftOut, ...]
     notes: tuple[LeftOut, ...]
     duplicates: tuple[Duplicate, ...]
+
+    @property
+    def shared(self) -> dict[str, int]:
+        """How many pictures stand in more than one split, by these splits, such as {"train and validation": 2}."""
+        split_of = {photo.path: photo.split for photo in self.manifest.photos}
+        pictures: dict[str, set[str]] = {}
+        for pair in self.duplicates:
+            pictures.setdefault(pair.first, {split_of[pair.first]}).add(split_of[pair.second])
+        places = [" and ".join(split for split in SPLITS if split in found) for found in pictures.values()]
+        return dict(sorted(Counter(place for place in places if " and " in place).items()))
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def _look_at(root: Path, path: str, label: str, split: str) -> _Seen | LeftOut:
     if problem := unfit_name(path) or unfit_name(label):
         return LeftOut(ascii(path)[1:-1], problem)
     try:
-        data = (root / path).read_bytes()
+        data = read_file(root / path)
         reading = read(BytesIO(data))
     except UnreadableImageError as error:
         return LeftOut(path, error.reason)
@@ -176,9 +180,23 @@ def _check(root: Path, rows: Sequence[Candidate], seen: Sequence[_Seen], left_ou
             problem = f"class {label!r} in {root} is missing from train or validation"
         else:
             continue
-        raise DataError(f"{problem} ({numbers})", expected="every class in train and validation", action=add)
+        meant = _meant_as_one(label, counts)
+        raise DataError(
+            f"{problem} ({numbers}){meant}",
+            expected="every class in train and validation",
+            action="give the folders of one class one name" if meant else add,
+        )
     if len(labels) < 2:
         raise DataError(f"one class only in {root}: {labels[0]!r}", expected="at least two classes", action=add)
+
+
+def _meant_as_one(label: str, counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Names another class that a person may have meant as the same; "" where there is none."""
+    for other in lookalikes(label, counts[SPLITS[0]]):
+        first, second = shown_apart(label, other)
+        where = " and ".join(split for split in SPLITS if counts[split][other])
+        return f"; are {first} and {second}, which stands in {where}, one class?"
+    return ""
 
 
 def _duplicates(seen: Sequence[_Seen]) -> Iterable[Duplicate]:

@@ -6,6 +6,7 @@ from fashion_tuning.backbones import BACKBONES, NO_CUT
 from fashion_tuning.final.outcome import Outcome
 from fashion_tuning.hyperparameters import all_values, setting
 from fashion_tuning.study.inputs import StudyInputs, averages
+from fashion_tuning.wording import shared_pictures
 
 _SHAPES = {
     "squash": "squashed into a square",
@@ -66,6 +67,8 @@ def model_card(outcome: Outcome, inputs: StudyInputs) -> str:
         "- Its figures hold for photos like those of this data set, which are no sample of a shop's.",
         "- Classes are not equally frequent, and not equally so in every split.",
     ]
+    if shared := dataset.verification.shared:
+        lines += [f"- {shared_pictures(shared)}; it may have been measured on what it had learned."]
     if dataset.kind == "drawn":
         lines += ["- **Made of drawn garments, not of photos: of no use for real ones.**"]
     return "\n".join(lines)

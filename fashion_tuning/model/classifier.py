@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fashion_tuning.backend import choose_backend
-from fashion_tuning.data.decode import MAX_PIXELS, UnreadableImageError, from_array, open_rgb, resize
+from fashion_tuning.data.decode import MAX_PIXELS, UnreadableImageError, from_array, open_rgb, read_content, resize
 from fashion_tuning.data.views import View
 
 BATCH_SIZE = 16
@@ -112,6 +112,8 @@ class Classifier:
         Raises:
           UnreadableImageError: It is no usable photo.
         """
+        if isinstance(photo, Path):  # once: a pipe can't be read again
+            photo = read_content(photo)
         pixels = self.pixels(photo, max_pixels=max_pixels)
         return Prepared(pixels, _sha256(photo) if self._views else "")
 
@@ -156,10 +158,8 @@ class Classifier:
             yield Answer(None, problem) if problem else Answer(next(found))
 
 
-def _sha256(photo: Photo) -> str:
+def _sha256(photo: bytes | np.ndarray) -> str:
     """Of a photo's file, as in a manifest; of an array its bytes."""
-    if isinstance(photo, Path):
-        photo = photo.read_bytes()
     return hashlib.sha256(photo if isinstance(photo, bytes) else np.asarray(photo, np.uint8).tobytes()).hexdigest()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fashion_tuning.config import Card
 from fashion_tuning.errors import StoreError
@@ -25,7 +25,7 @@ from fashion_tuning.tracking.records import (
 )
 from fashion_tuning.tracking.registry import version_of_run
 from fashion_tuning.tracking.store import Store
-from fashion_tuning.tracking.tag_names import COMMIT, MACHINE, SOURCE_STUDY_RUN, VERSIONS
+from fashion_tuning.tracking.tag_names import COMMIT, MACHINE, SHARED, SOURCE_STUDY_RUN, VERSIONS
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ class Material:
 
     Args:
       trials: Completed ones, in the order of their numbers.
+      shared: How many pictures stand in several splits, by these.
       num_photos: Photos by split; a score is a share of those in "validation".
       metrics: The study run's own.
       provenance: Machine, versions, commit and data by name.
@@ -126,6 +127,7 @@ class Material:
     provenance: Mapping[str, str]
     num_photos: Mapping[str, int]
     final: Final | None
+    shared: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def best(self) -> Trial:
@@ -172,6 +174,7 @@ def read_material(store: Store, study: StudyRecord) -> Material:
         provenance=provenance,
         num_photos={split: len(recorded.manifest.select(split)) for split in ("train", "validation")},
         final=_read_final(store, study, trials),
+        shared=json.loads(tags.get(SHARED, "{}")),
     )
 
 

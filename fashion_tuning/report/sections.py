@@ -13,7 +13,7 @@ from fashion_tuning.report.importance import NUM_DRAWS, importances
 from fashion_tuning.report.material import Material
 from fashion_tuning.report.section import Section, Table, drawn, without_empty
 from fashion_tuning.study.inputs import averages
-from fashion_tuning.wording import count
+from fashion_tuning.wording import count, shared_pictures
 
 MAX_PAIRED: Final = 4
 BARS: Final = "bars: ± one standard error"
@@ -270,4 +270,6 @@ def _provenance(material: Material) -> Section:
     )
     if averages(card):
         note += " Validation probabilities are means over each photo and the views that a trial trains on."
+    if material.shared:
+        note += f" {shared_pictures(material.shared)}; a model may be measured on what it has learned."
     return Section("measured", "How it was measured", (note,), table=Table(("what", "value"), tuple(rows)))

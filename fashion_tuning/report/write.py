@@ -20,7 +20,7 @@ from fashion_tuning.tracking.records import StudyRecord
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.tag_names import KIND, PARENT
 from fashion_tuning.tracking.views import METRIC, PARAMETER, write_view
-from fashion_tuning.wording import count
+from fashion_tuning.wording import count, shared_pictures
 
 PAGE = "report.html"
 ARTIFACT = "report"
@@ -101,7 +101,8 @@ def _lead(material: Material) -> list[str]:
     failed = f", {len(material.failures)} failed" if material.failures else ""
     state = "" if study.status == "FINISHED" else f" The study is {study.status}: it is not at its end."
     trials = count(len(material.trials), "completed trial")
-    return [*lead, f"{trials}{failed}; study {study.digest}.{state}"]
+    shared = [f"{shared_pictures(material.shared)}; fashion-tuning data lists them."] if material.shared else []
+    return [*lead, f"{trials}{failed}; study {study.digest}.{state}", *shared]
 
 
 def _write(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fashion_tuning.data.labels import composed
+from fashion_tuning.data.listing import list_folders
 from fashion_tuning.errors import DiskError, UsageError
 from fashion_tuning.files import disk_errors, replacing
 
@@ -120,11 +122,14 @@ def export_feedback(path: Path, folder: Path) -> Exported:
                 chosen[hashlib.sha256(image).hexdigest()] = (category, image)
     instead = "name another folder"
     with disk_errors(folder, instead=instead):
+        # A folder that stands there may have its name in another normal form of Unicode.
+        folders = {composed(name): name for name in (list_folders(folder) if folder.is_dir() else ())}
         for digest, (category, image) in chosen.items():
-            for other in folder.glob(f"*/{digest}.jpg"):
-                if other.parent.name != category:
-                    other.unlink()
-            target = folder / category / f"{digest}.jpg"
+            own = folders.setdefault(composed(category), category)
+            for name in folders.values():
+                if name != own:
+                    (folder / name / f"{digest}.jpg").unlink(missing_ok=True)
+            target = folder / own / f"{digest}.jpg"
             if not target.is_file():
                 with replacing(target, instead=instead) as temporary:
                     temporary.write_bytes(image)

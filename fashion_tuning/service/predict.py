@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fashion_tuning.data.listing import LeftOut, list_files
 from fashion_tuning.model.classifier import Classifier
 
 STDIN = Path("-")
@@ -47,15 +48,19 @@ def predict(classifier: Classifier, paths: Iterable[Path], *, top: int) -> Itera
         yield Prediction(path, ranked, seconds)
 
 
-def photo_files(named: Sequence[Path]) -> list[Path]:
-    """The files that a person named, and all visible files below the folders among them, sorted; read-only."""
+def photo_files(named: Sequence[Path]) -> tuple[list[Path], list[LeftOut]]:
+    """The files that a person named, with what may be a photo below the folders among them; and what is none.
+
+    Raises:
+      DataError: A folder can't be read.
+    """
     found: list[Path] = []
+    left_out: list[LeftOut] = []
     for path in named:
         if path.is_dir():
-            inside = (one for one in path.rglob("*") if one.is_file())
-            found += sorted(
-                one for one in inside if not any(part.startswith(".") for part in one.relative_to(path).parts)
-            )
+            listing = list_files(path)
+            found += [path / inside for inside in listing.files]
+            left_out += [LeftOut(str(path / one.path), one.reason) for one in listing.left_out]
         else:
             found.append(path)
-    return found
+    return found, left_out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fashion_tuning.tracking.records import TrialRecord
 
@@ -37,6 +37,7 @@ class Plan:
     num_views: int = 0
     averages: bool = False
     teacher: str = ""
+    shared: Mapping[str, int] = field(default_factory=dict)  # pictures that stand in several splits, by these
 
 
 @dataclass(frozen=True)

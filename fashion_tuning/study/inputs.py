@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -93,7 +94,10 @@ class StudyInputs:
             digest=study.digest,
             study=study.digest,
             parts=study.parts(),
-            sources={tag_names.TEACHER_RUN: self.teacher.record.run_id} if self.teacher else {},
+            sources={
+                **({tag_names.TEACHER_RUN: self.teacher.record.run_id} if self.teacher else {}),
+                **({tag_names.SHARED: json.dumps(shared)} if (shared := self.dataset.verification.shared) else {}),
+            },
         )
 
     @property

@@ -157,4 +157,5 @@ def make_plan(
         num_views=card.views.number if card.views else 0,
         averages=averages(card),
         teacher=str(inputs.teacher or ""),
+        shared=inputs.dataset.verification.shared,
     )

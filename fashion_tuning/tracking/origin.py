@@ -40,7 +40,7 @@ class Origin:
     Args:
       digest: Names the run: of `parts`, which is all that decides its outcome.
       study: Digest of the study; another one than `digest` for a final run.
-      sources: Further tags, such as the run of the study that a final run goes on from.
+      sources: Further tags, such as the run of the study that a final run goes on from, or what the splits share.
     """
 
     card: Card

@@ -127,6 +127,9 @@ class StudyRun:
         """
         if self._is_new and self.store.folder is None:
             self._yield_to_earlier()
+        if not self._is_new and (shared := origin.sources.get(tag_names.SHARED)):  # earlier versions left it out
+            tag = RunTag(tag_names.SHARED, shared)
+            self.store.call(lambda client: client.log_batch(self.run_id, tags=[tag]))
         if not self.record.described:
             self._describe(origin)
         self._heartbeat = Heartbeat(self.store, self.run_id, self._owner)

@@ -25,6 +25,7 @@ ERROR = "fashion.error"
 ERROR_MESSAGE = "fashion.error_message"
 PHOTOS = "fashion.photos"
 MANIFEST = "fashion.manifest"
+SHARED = "fashion.shared_pictures"  # how many stand in several splits, by these, as JSON
 COMMIT = "fashion.commit"
 MACHINE = "fashion.machine"
 VERSIONS = "fashion.versions"

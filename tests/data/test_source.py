@@ -155,7 +155,7 @@ def test_an_empty_class_is_told(tmp_path, layout):
     for folder in ("shoes", "train/shoes", "test/shoes"):
         if (root / folder).parent.is_dir():
             (root / folder).mkdir()
-    with pytest.raises(DataError, match="no file for the class 'shoes'"):
+    with pytest.raises(DataError, match="no photo for the class 'shoes'"):
         open_dataset(root, cache_dir=tmp_path / "cache")
 
 

@@ -88,7 +88,7 @@ def test_mistakes_have_their_exit_codes(typed, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.png").write_bytes(photo())
     for words, code, said in (
-        (("predict", "empty"), 2, b"no file in empty"),
+        (("predict", "empty"), 2, b"no photo in empty"),
         (("predict", "a.png", "--model", "other"), 2, b"no model other"),
         (("predict", "a.png", "--model", "fashion-classifier/7"), 2, b"fashion-classifier/7"),
         (("evaluate", "--split", "all"), 2, b"one of"),
@@ -154,7 +154,7 @@ def test_folders_are_read_in_order_without_hidden_files(tmp_path: Path) -> None:
     for name in ("b.jpg", "a.jpg", ".hidden.jpg", ".git/c.jpg", "sub/d.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    names = [path.relative_to(tmp_path).as_posix() for path in photo_files([tmp_path])]
+    names = [path.relative_to(tmp_path).as_posix() for path in photo_files([tmp_path])[0]]
     assert names == ["a.jpg", "b.jpg", "sub/d.jpg"]
-    assert photo_files([tmp_path / "gone.jpg"]) == [tmp_path / "gone.jpg"]
+    assert photo_files([tmp_path / "gone.jpg"]) == ([tmp_path / "gone.jpg"], [])
     shutil.rmtree(tmp_path / "sub")

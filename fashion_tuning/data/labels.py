@@ -1,0 +1,74 @@
+"""Names of classes: what is one name however it is written, and which names a person may have meant as one."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from fashion_tuning.errors import DataError
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's normal form C, in which names are compared: macOS writes another one than a keyboard."""
+    return unicodedata.normalize("NFC", name)
+
+
+def labels_of(root: Path, folders: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """Class by the name of its folder: names that are one in normal form C are one class.
+
+    A class that is written in one way throughout keeps that name, so that a data set keeps its digest; one that
+    is not is named in normal form C.
+
+    Args:
+      root: The data folder.
+      folders: Names of class folders by the folder that they lie in, "" for the data folder itself.
+
+    Raises:
+      DataError: Two folders of one split, or of the data folder, are one class.
+    """
+    spellings: dict[str, set[str]] = {}
+    for parent, names in folders.items():
+        here: dict[str, str] = {}
+        for name in names:
+            first = here.setdefault(composed(name), name)
+            if first != name:
+                one, other = shown_apart(first, name)
+                raise DataError(
+                    f"two folders in {root / parent} have one name, written in two ways: {one} and {other}",
+                    expected="one folder for each class",
+                    action="move the photos of one into the other, and remove it",
+                )
+            spellings.setdefault(composed(name), set()).add(name)
+    return {name: name if len(same) == 1 else label for label, same in spellings.items() for name in same}
+
+
+def lookalikes(name: str, others: Iterable[str]) -> list[str]:
+    """Those of some names that look like a name, or differ in case, spaces and signs alone."""
+    return [one for one in others if one != name and (_bare(one) == _bare(name) or _looks_like(one, name))]
+
+
+def shown_apart(first: str, second: str) -> tuple[str, str]:
+    """Two names for a message, with their code points where these are the difference."""
+    if (first + second).isascii():
+        return repr(first), repr(second)
+    return f"{first!r} ({code_points(first)})", f"{second!r} ({code_points(second)})"
+
+
+def code_points(name: str) -> str:
+    """A name with all that is not plain ASCII as code points, such as "caf U+00E9"."""
+    return "".join(one if "!" <= one <= "~" else f" U+{ord(one):04X} " for one in name).strip().replace("  ", " ")
+
+
+def _bare(name: str) -> str:
+    return "".join(one for one in unicodedata.normalize("NFKC", name).casefold() if one.isalnum()) or name
+
+
+def _looks_like(one: str, other: str) -> bool:
+    """Whether names of one length differ only where one has a letter and the other a sign beyond ASCII."""
+    pairs = list(zip(one, other, strict=False))
+    return (
+        len(one) == len(other)
+        and any(a == b for a, b in pairs)
+        and all(a == b or a.isascii() != b.isascii() for a, b in pairs)
+    )
