@@ -58,6 +58,14 @@ EVENTS: list[Event] = [
 ]
 
 
+def test_the_plan_tells_what_the_splits_share() -> None:
+    plan = replace(PLAN, shared={"train and test": 1, "train and validation": 2})
+    (line,) = set(plan_text(plan).splitlines()) - set(plan_text(PLAN).splitlines())
+    told, _, where = line.strip().partition("; ")
+    assert told == "3 pictures stand in several splits: 1 in train and test, 2 in train and validation"
+    assert where == "fashion-tuning data lists them"
+
+
 def test_a_plan_counts_views() -> None:
     lines = plan_text(replace(PLAN, num_views=4, images_missing=15_681, images_cached=3_409)).splitlines()
     assert "  features  at 150 px, 4 views of train: 15,681 to compute, 3,409 cached" in lines

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from fashion_tuning.data.labels import composed, labels_of, lookalikes, shown_apart
-from fashion_tuning.data.listing import LeftOut, list_files, list_folders, list_loose, read_file
+from fashion_tuning.data.listing import LeftOut, is_folder, list_files, list_folders, list_loose, read_file
 from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.data.verify import MAX_LEFT_OUT
 from fashion_tuning.errors import DataError
@@ -60,7 +60,7 @@ def labelled_photos(folder: Path, classes: Collection[str]) -> tuple[list[tuple[
       DataError: It is no such folder, has a class that the data set has not, or can't be read.
     """
     folder = folder.expanduser().resolve()
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DataError(f"no folder {folder}", expected=_LAYOUT, action="name another with the second --data")
     known = {composed(label): label for label in classes}
     names = list(labels_of(folder, {"": list_folders(folder)}))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from fashion_tuning.data.labels import composed, labels_of
-from fashion_tuning.data.listing import NUM_NAMED, LeftOut, list_files, list_folders, list_loose
+from fashion_tuning.data.listing import NUM_NAMED, LeftOut, is_folder, list_files, list_folders, list_loose
 from fashion_tuning.data.manifest import SPLITS
 from fashion_tuning.data.split import split_class_folders
 from fashion_tuning.data.verify import Candidate
@@ -44,9 +44,13 @@ def read_layout(root: Path) -> Layout:
     Raises:
       DataError: It is none of the two layouts, or can't be read.
     """
-    if not root.exists():
-        raise _wrong_folder(root, "does not exist")
-    if not root.is_dir():
+    if not is_folder(root):
+        try:
+            root.stat()
+        except FileNotFoundError:
+            raise _wrong_folder(root, "does not exist") from None
+        except OSError as error:
+            raise _wrong_folder(root, f"can't be read: {error.strerror}") from error
         raise _wrong_folder(root, "is a file")
     folders = list_folders(root)
     if set(SPLITS) <= set(folders):

@@ -10,6 +10,7 @@ import os
 import stat
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -41,7 +42,10 @@ _SIDECARS: Final = """
 .keras .onnx .tflite .bin .parquet .tfrecord .zip .tar .gz .7z .rar .mov .mp4 .m4v .avi .mkv .webm .3gp .wav .mp3 .m4a
 """
 SIDECARS: Final = frozenset(_SIDECARS.split())
-_CACHE_TAG: Final = "CACHEDIR.TAG"
+_MARKS: Final = frozenset({"saved_model.pb", "pyvenv.cfg"})  # of an export, and of an environment of Python
+_OF_CACHE: Final = frozenset({"features", "manifests", "weights"})  # of this program
+_CACHE: Final = _OF_CACHE | {"photos", "locks"}
+_CACHE_TAG: Final = "CACHEDIR.TAG"  # of any other
 _CACHE_SIGNATURE: Final = b"Signature: 8a477f597d28d172789f06886806bc55"  # bford.info/cachedir
 _PAGE: Final = "report.html"
 _FILE: Final = "file"
@@ -156,14 +160,12 @@ def describe_entries(entries: Iterable[LeftOut]) -> list[str]:
     return lines
 
 
-def tag_cache(folder: Path) -> None:
-    """Marks a folder as a cache, so that it is no class where it lies among photos; backups know the mark too."""
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder; False where that can't be seen."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / _CACHE_TAG).open("xb") as file:
-            file.write(_CACHE_SIGNATURE + b"\n# This folder is a cache of fashion-tuning.\n")
-    except OSError:
-        pass  # it stands already, or nothing can be written there: who has to, will say so
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):  # ValueError: a null character in the name
+        return False
 
 
 def _entries(folder: Path) -> list[tuple[str, str]]:
@@ -235,17 +237,16 @@ def _is_output(folder: Path, names: Sequence[str]) -> bool:
     Args:
       names: What is in it.
     """
-    if "saved_model.pb" in names or "pyvenv.cfg" in names:
-        return True  # an export, an environment of Python
-    if _CACHE_TAG in names:
-        try:
+    found = set(names)
+    if found & _MARKS or (found & _OF_CACHE and found <= _CACHE):
+        return True
+    if _CACHE_TAG in found:
+        with suppress(OSError):
             return read_file(folder / _CACHE_TAG).startswith(_CACHE_SIGNATURE)
-        except OSError:
-            return False
     # A report: one page, and each figure as PNG and as SVG. No photo of anybody's fits into that.
-    drawings = {PurePosixPath(name) for name in names} - {PurePosixPath(_PAGE)}
-    return _PAGE in names and all(
-        one.suffix in (".png", ".svg") and one.with_suffix(".svg").name in names for one in drawings
+    figures = [PurePosixPath(name) for name in found - {_PAGE}]
+    return _PAGE in found and all(
+        one.suffix in (".png", ".svg") and one.with_suffix(".svg").name in found for one in figures
     )
 
 

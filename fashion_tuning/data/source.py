@@ -13,7 +13,7 @@ from fashion_tuning.data.download import COMMIT, NAME, download_photos, shipped_
 from fashion_tuning.data.drawn import DRAWN_VERSION, draw_dataset, drawn_manifest
 from fashion_tuning.data.joined import join_photos, labelled_photos
 from fashion_tuning.data.layout import read_layout
-from fashion_tuning.data.listing import NUM_NAMED, tag_cache
+from fashion_tuning.data.listing import NUM_NAMED
 from fashion_tuning.data.manifest import Manifest, Photo
 from fashion_tuning.data.verify import Progress, Verification, verified
 from fashion_tuning.errors import DataError, FashionTuningError
@@ -70,7 +70,6 @@ def open_dataset(
       PhotosUnreachableError: no data_dir, nothing cached, and the download did not work.
       DiskError: cache_dir can't be written.
     """
-    tag_cache(cache_dir)
     shipped = shipped_manifest()
     if joining:
         base = open_dataset(data_dir, cache_dir=cache_dir, progress=progress, download_progress=download_progress)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from fashion_tuning.data.labels import composed
-from fashion_tuning.data.listing import list_folders
+from fashion_tuning.data.listing import is_folder, list_folders
 from fashion_tuning.errors import DiskError, UsageError
 from fashion_tuning.files import disk_errors, replacing
 
@@ -123,7 +123,7 @@ def export_feedback(path: Path, folder: Path) -> Exported:
     instead = "name another folder"
     with disk_errors(folder, instead=instead):
         # A folder that stands there may have its name in another normal form of Unicode.
-        folders = {composed(name): name for name in (list_folders(folder) if folder.is_dir() else ())}
+        folders = {composed(name): name for name in (list_folders(folder) if is_folder(folder) else ())}
         for digest, (category, image) in chosen.items():
             own = folders.setdefault(composed(category), category)
             for name in folders.values():

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashion_tuning.data.listing import LeftOut, list_files
+from fashion_tuning.data.listing import LeftOut, is_folder, list_files
 from fashion_tuning.model.classifier import Classifier
 
 STDIN = Path("-")
@@ -57,7 +57,7 @@ def photo_files(named: Sequence[Path]) -> tuple[list[Path], list[LeftOut]]:
     found: list[Path] = []
     left_out: list[LeftOut] = []
     for path in named:
-        if path.is_dir():
+        if is_folder(path):
             listing = list_files(path)
             found += [path / inside for inside in listing.files]
             left_out += [LeftOut(str(path / one.path), one.reason) for one in listing.left_out]

@@ -5,9 +5,8 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from photo_folders import class_folders, photo, split_folders
 
 from fashion_tuning.data import source
 from fashion_tuning.data.download import COMMIT, shipped_manifest
@@ -16,25 +15,6 @@ from fashion_tuning.data.source import Dataset, open_dataset, open_drawn
 from fashion_tuning.errors import DataError, DiskError, PhotosUnreachableError
 
 PHOTOS = os.environ.get("FASHION_TUNING_DATA", "")
-
-
-def photo(path: Path, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (5, 4, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-
-
-def class_folders(root: Path, *, each: int = 10) -> Path:
-    for number, label in enumerate(("dress", "hat")):
-        for index in range(each):
-            photo(root / label / f"{index}.png", seed=number * 100 + index)
-    return root
-
-
-def split_folders(root: Path) -> Path:
-    for number, split in enumerate(("train", "validation", "test")):
-        class_folders(root / split, each=number + 1)
-    return root
 
 
 def test_split_folders_are_used_as_they_are(tmp_path):

@@ -101,6 +101,26 @@ def test_duplicates_are_found_by_bytes_and_by_pixels(tmp_path):
     )
 
 
+def test_pictures_that_splits_share_are_counted_once_each(tmp_path):
+    candidates = garments(tmp_path)
+    assert verify(tmp_path, candidates).shared == {}
+    copies = {
+        "train/hat/0.png": ("train/dress/a.png", "validation/hat/a.png", "validation/hat/b.png"),
+        "train/hat/1.png": ("test/hat/a.png", "validation/hat/c.png"),
+        "test/hat/0.png": ("test/hat/b.png",),
+        "test/hat/1.png": ("validation/hat/d.png",),
+    }
+    for source, targets in copies.items():
+        for target in targets:
+            (tmp_path / target).write_bytes((tmp_path / source).read_bytes())
+            candidates.append((target, target.split("/")[1], target.split("/")[0]))
+    assert verify(tmp_path, candidates).shared == {
+        "train and validation": 1,
+        "train and validation and test": 1,
+        "validation and test": 1,
+    }
+
+
 def test_same_pixel_bytes_in_another_shape_are_no_duplicate(tmp_path):
     candidates = garments(tmp_path)
     for name, size in (("wide.png", (8, 4)), ("tall.png", (4, 8))):

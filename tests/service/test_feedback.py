@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import sqlite3
@@ -57,6 +58,24 @@ def test_pictures_are_exported_by_category(tmp_path: Path) -> None:
     assert sorted(file.parent.name for file in folder.rglob("*.jpg")) == ["shoes", "shoes"]
     result = run("feedback", "export", "choices.db", "chosen", "--json", folder=tmp_path)
     assert json.loads(result.stdout) == {"pictures": {"shoes": 2}, "without_picture": 1}
+
+
+def test_an_export_leaves_what_others_put_there(tmp_path: Path) -> None:
+    path, folder = tmp_path / "choices.db", tmp_path / "chosen"
+    picture = as_jpeg(garment("hat"))
+    name = f"{hashlib.sha256(picture).hexdigest()}.jpg"
+    feedback = Feedback(path)
+    feedback.store("a", GIVEN, "caf\u00e9", picture)
+    feedback.close()
+    (folder / "@eaDir" / name).mkdir(parents=True)  # a NAS's thumbnails of a picture are a folder of its name
+    (folder / "#recycle").mkdir()
+    (folder / "#recycle" / name).write_bytes(b"deleted by somebody")
+    (folder / "cafe\u0301").mkdir()  # as a Mac writes it
+    export_feedback(path, folder)
+    assert {file.relative_to(folder).as_posix() for file in folder.rglob("*.jpg") if file.is_file()} == {
+        f"#recycle/{name}",
+        f"cafe\u0301/{name}",
+    }
 
 
 def test_mistakes(tmp_path: Path) -> None:
