@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,7 +60,7 @@ def labelled_photos(folder: Path, classes: Collection[str]) -> tuple[list[tuple[
     Raises:
       DataError: It is no such folder, has a class that the data set has not, or can't be read.
     """
-    folder = folder.expanduser().resolve()
+    folder = Path(os.path.realpath(folder.expanduser()))
     if not is_folder(folder):
         raise DataError(f"no folder {folder}", expected=_LAYOUT, action="name another with the second --data")
     known = {composed(label): label for label in classes}

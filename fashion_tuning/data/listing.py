@@ -212,7 +212,7 @@ def _unreadable(folder: Path, error: OSError) -> DataError:
     return DataError(
         f"the folder {folder} can't be read: {error.strerror}",
         expected="a folder that can be read, with all that is in it",
-        action="make it readable, or name another folder",
+        action="change who may read it, or name another folder",
     )
 
 

@@ -81,7 +81,7 @@ def open_dataset(
         verification = replace(verification, left_out=left_out)
         return Dataset(f"{base.name} and {', '.join(one.name for one in joining)}", root, "folder", verification)
     if data_dir is not None:
-        root = data_dir.expanduser().resolve()
+        root = Path(os.path.realpath(data_dir.expanduser()))  # resolve() stumbles over links in a circle
         verification = _verified(root, cache_dir=cache_dir, progress=progress)
         known = verification.manifest.digest == shipped.digest
         return Dataset(NAME if known else root.name, root, "folder", verification)

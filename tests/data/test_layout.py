@@ -182,6 +182,14 @@ def test_a_class_may_be_called_like_a_split_may(tmp_path: Path) -> None:
     assert read_layout(class_folders(tmp_path / "photos", labels=("dev", "holdout"))).candidates
 
 
+def test_a_link_to_itself_is_told(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for joining in ([], [tmp_path / "loop"]):
+        root = split_folders(tmp_path / "photos") if joining else tmp_path / "loop"
+        with pytest.raises(DataError, match="loop"):
+            open_dataset(root, joining=joining, cache_dir=tmp_path / "cache")
+
+
 def test_what_lies_beside_splits_and_classes_is_told(tmp_path: Path) -> None:
     root = split_folders(tmp_path / "photos")
     photo(root / "val" / "hat" / "0.png", seed=1)
