@@ -131,7 +131,7 @@ def read(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Reading:
 
 
 def read_content(source: Path | BinaryIO) -> bytes:
-    """The bytes of a file, or of a pipe that somebody writes to.
+    """Read the bytes of a file, or of a pipe that somebody writes to.
 
     Raises:
       UnreadableImageError: they can't be read, or it is something else.

@@ -55,7 +55,7 @@ def join_photos(root: Path, manifest: Manifest, others: Sequence[tuple[Path, str
 
 
 def labelled_photos(folder: Path, classes: Collection[str]) -> tuple[list[tuple[Path, str, str]], tuple[LeftOut, ...]]:
-    """(file, label, sha256) of what may be a photo in a labelled folder, in order, and what is none; read-only.
+    """List (file, label, sha256) of a labelled folder's photos, and what is none; read-only.
 
     Raises:
       DataError: It is no such folder, has a class that the data set has not, or can't be read.

@@ -10,12 +10,15 @@ from fashion_tuning.errors import DataError
 
 
 def composed(name: str) -> str:
-    """A name in Unicode's normal form C, in which names are compared: macOS writes another one than a keyboard."""
+    """Write a name in Unicode's normal form C, in which names are compared.
+
+    macOS writes another form than a keyboard does.
+    """
     return unicodedata.normalize("NFC", name)
 
 
 def labels_of(root: Path, folders: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """Class by the name of its folder: names that are one in normal form C are one class.
+    """Name the class of each folder; names that are one in normal form C are one class.
 
     A class that is written in one way throughout keeps that name, so that a data set keeps its digest; one that
     is not is named in normal form C.
@@ -44,19 +47,19 @@ def labels_of(root: Path, folders: Mapping[str, Iterable[str]]) -> dict[str, str
 
 
 def lookalikes(name: str, others: Iterable[str]) -> list[str]:
-    """Those of some names that look like a name, or differ in case, spaces and signs alone."""
+    """Find names that look like another, or differ in case, spaces and signs alone."""
     return [one for one in others if one != name and (_bare(one) == _bare(name) or _looks_like(one, name))]
 
 
 def shown_apart(first: str, second: str) -> tuple[str, str]:
-    """Two names for a message, with their code points where these are the difference."""
+    """Word two names for a message, with code points where these are the difference."""
     if (first + second).isascii():
         return repr(first), repr(second)
     return f"{first!r} ({code_points(first)})", f"{second!r} ({code_points(second)})"
 
 
 def code_points(name: str) -> str:
-    """A name with all that is not plain ASCII as code points, such as "caf U+00E9"."""
+    """Spell a name with its signs beyond ASCII as code points, such as "caf U+00E9"."""
     return "".join(one if "!" <= one <= "~" else f" U+{ord(one):04X} " for one in name).strip().replace("  ", " ")
 
 

@@ -39,7 +39,7 @@ class Layout:
 
 
 def read_layout(root: Path) -> Layout:
-    """Finds the splits and the classes in a folder of photos; read-only.
+    """Find the splits and the classes in a folder of photos; read-only.
 
     Raises:
       DataError: It is none of the two layouts, or can't be read.

@@ -74,7 +74,7 @@ class Listing:
 
 
 def list_files(root: Path, inside: str = "") -> Listing:
-    """Lists what may be a photo at any depth below root, or below one folder inside it.
+    """List what may be a photo at any depth below root, or below a folder inside it.
 
     Links are followed, to files and to folders, but not back to a folder that they lie in.
 
@@ -83,8 +83,8 @@ def list_files(root: Path, inside: str = "") -> Listing:
     """
     files: list[str] = []
     left_out: list[LeftOut] = []
-    start = PurePosixPath(inside)
-    waiting = [(inside, frozenset(_identity(root / one) for one in (start, *start.parents)))]
+    # With the folders above root: a link to one of them would lead all over the disk, and back.
+    waiting = [(inside, _lineage(root) | _lineage(root / inside))]
     while waiting:
         folder, above = waiting.pop()
         entries = _entries(root / folder)
@@ -108,27 +108,33 @@ def list_files(root: Path, inside: str = "") -> Listing:
 
 
 def list_folders(folder: Path) -> list[str]:
-    """Lists the names of the folders, and links to folders, directly in a folder that may hold photos.
+    """List the folders, and links to folders, in a folder that may hold photos.
 
     Raises:
       DataError: The folder, or one of them, can't be read.
     """
     found = [name for name, kind in _entries(folder) if kind == _FOLDER]
-    return [name for name in found if not _holds_outputs(folder / name)]
+    above = _lineage(folder)
+    return [name for name in found if _identity(folder / name) not in above and not _holds_outputs(folder / name)]
 
 
 def list_loose(folder: Path) -> list[str]:
-    """Lists the names of the files directly in a folder that are neither passed over nor sidecars.
+    """List what lies beside the folders of a folder: files but sidecars, and links back.
 
     Raises:
       DataError: The folder can't be read.
     """
-    suffixes = {name: PurePosixPath(name).suffix.lower() for name, kind in _entries(folder) if kind == _FILE}
-    return [name for name, suffix in suffixes.items() if suffix and suffix not in SIDECARS]
+    above = _lineage(folder)
+    return [
+        name
+        for name, kind in _entries(folder)
+        if (kind == _FILE and PurePosixPath(name).suffix.lower() not in SIDECARS | {""})
+        or (kind == _FOLDER and _identity(folder / name) in above)
+    ]
 
 
 def read_file(path: Path) -> bytes:
-    """Reads a file, or a pipe that somebody writes to; anything else is refused and never waited for.
+    """Read a file, or a pipe that somebody writes to, and refuse anything else unopened.
 
     Raises:
       OSError: It can't be read; `strerror` says why.
@@ -147,7 +153,7 @@ def read_file(path: Path) -> bytes:
 
 
 def describe_entries(entries: Iterable[LeftOut]) -> list[str]:
-    """A line for each file and what is said of it; of many with one reason the first few and how many more."""
+    """Word each file and why in a line; of many with one reason the first few."""
     by_reason: dict[str, list[str]] = defaultdict(list)
     for one in entries:
         by_reason[one.reason].append(one.path)
@@ -161,7 +167,7 @@ def describe_entries(entries: Iterable[LeftOut]) -> list[str]:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path leads to a folder; False where that can't be seen."""
+    """Tell whether a path leads to a folder; False where that can't be seen."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):  # ValueError: a null character in the name
@@ -198,6 +204,12 @@ def _special(mode: int) -> str:
     if stat.S_ISSOCK(mode):
         return "a socket"
     return "a device" if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else ""
+
+
+def _lineage(folder: Path) -> frozenset[tuple[int, int]]:
+    """A folder and all that it lies in, links resolved."""
+    place = Path(os.path.realpath(folder))
+    return frozenset(_identity(one) for one in (place, *place.parents))
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -49,7 +49,7 @@ def predict(classifier: Classifier, paths: Iterable[Path], *, top: int) -> Itera
 
 
 def photo_files(named: Sequence[Path]) -> tuple[list[Path], list[LeftOut]]:
-    """The files that a person named, with what may be a photo below the folders among them; and what is none.
+    """List the files that are named, and below folders what may be a photo; and what is none.
 
     Raises:
       DataError: A folder can't be read.
