@@ -134,8 +134,9 @@ def leaderboard(
     from fashion_tuning.launch_report import read_boards
     from fashion_tuning.show_studies import StudyTerminal
 
-    store, boards = read_boards(studies or [DEFAULT_STUDY], tracking_uri=tracking_uri)
     terminal = StudyTerminal(as_json=as_json or as_csv)
+    with terminal.working("reading the trials"):
+        store, boards = read_boards(studies or [DEFAULT_STUDY], tracking_uri=tracking_uri)
     for board in boards:
         if board.study.photos == "drawn":
             terminal.line(f"{board.study.experiment}: drawn garments, no photos")
@@ -187,8 +188,10 @@ def check(
     from fashion_tuning.tracking.store import Store
 
     store = Store(tracking_uri, must_exist=True, patience=READING)
-    findings = check_study(store, find_study(store, study), cache_dir=cache_folder())
-    StudyTerminal(as_json=as_json).findings(findings)
+    terminal = StudyTerminal(as_json=as_json)
+    with terminal.working("comparing what is on record"):
+        findings = check_study(store, find_study(store, study), cache_dir=cache_folder())
+    terminal.findings(findings)
     if findings.differences:
         raise typer.Exit(1)
 
@@ -214,17 +217,18 @@ def replay(
             from fashion_tuning.study.replay import replay as replay_trial
         from fashion_tuning.tracking.store import Store
 
-        outcome = replay_trial(
-            Store(tracking_uri, must_exist=True, patience=READING),
-            run,
-            worker=worker,
-            cache_dir=cache_folder(),
-            data_dir=data_dir,
-            environment_dir=environment_folder(),
-            tolerance=tolerance,
-            repair=repair,
-            tell=terminal.line,
-        )
+        with terminal.working("replaying the trial"):
+            outcome = replay_trial(
+                Store(tracking_uri, must_exist=True, patience=READING),
+                run,
+                worker=worker,
+                cache_dir=cache_folder(),
+                data_dir=data_dir,
+                environment_dir=environment_folder(),
+                tolerance=tolerance,
+                repair=repair,
+                tell=terminal.line,
+            )
     finally:
         worker.close()
     terminal.replay(outcome)

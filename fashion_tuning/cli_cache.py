@@ -31,8 +31,10 @@ def cache_verify() -> None:
     from fashion_tuning.model.cache import verify_cache
     from fashion_tuning.show import Terminal
 
-    problems = verify_cache(cache_folder())
-    Terminal().problems(
+    terminal = Terminal()
+    with terminal.working("verifying the cache"):
+        problems = verify_cache(cache_folder())
+    terminal.problems(
         problems,
         good="every feature in the cache is as it was written; weights and photos are verified when they are used",
     )

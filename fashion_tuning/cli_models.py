@@ -155,8 +155,10 @@ def imagenet(
 
     with silent_stderr():
         from fashion_tuning.model.imagenet import imagenet_classes
+    terminal = ModelTerminal(as_json=as_json)
     try:
-        found = imagenet_classes(file, cache_dir=cache_folder())
+        with terminal.working("getting the weights"):
+            found = imagenet_classes(file, cache_dir=cache_folder())
     except UnreadableImageError as error:
         raise DataError(f"{file}: {error.reason}", expected="a photo") from error
-    ModelTerminal(as_json=as_json).imagenet(file, found)
+    terminal.imagenet(file, found)

@@ -72,7 +72,8 @@ def start_study(
         for worker in workers:
             worker.close()
     try:
-        board = leaderboard(store, study)
+        with terminal.working("reading the trials"):
+            board = leaderboard(store, study)
     except NoTrialError:
         terminal.line("no trial was completed")
         raise
@@ -119,6 +120,11 @@ def find_photos(
                 )
             except PhotosUnreachableError as error:
                 terminal.line(f"{error.received}; going on with drawn garments")
+    return draw_photos(cache_dir=cache_dir, terminal=terminal)
+
+
+def draw_photos(*, cache_dir: Path, terminal: Terminal) -> Dataset:
+    """The drawn garments, from the cache where they are there."""
     with terminal.counting("drawing garments") as progress:
         return open_drawn(cache_dir=cache_dir, progress=progress)
 
@@ -147,7 +153,8 @@ def find_inputs(
         from fashion_tuning.study.teacher import find_teacher
     found = find_teacher(store, card, dataset, run_id=teacher)
     backbones = dict.fromkeys([*card.backbones(), *([found.backbone] if found else [])])
-    weights = get_all_weights(tuple(backbones), cache_dir=cache_dir, progress=terminal.line)
+    with terminal.working("getting the weights"):
+        weights = get_all_weights(tuple(backbones), cache_dir=cache_dir, progress=terminal.line)
     if found and weights[found.backbone].digest != (recorded := found.study.keys[found.backbone].weights):
         raise WeightsError(
             f"the weights of {found.backbone} here have digest {weights[found.backbone].digest}",

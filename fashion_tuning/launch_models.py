@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from fashion_tuning.config import load_card
 from fashion_tuning.data.listing import describe_entries
 from fashion_tuning.data.manifest import SPLITS
-from fashion_tuning.data.source import open_drawn
 from fashion_tuning.errors import UsageError
-from fashion_tuning.launch import find_inputs, find_photos, refuse_photos
+from fashion_tuning.launch import draw_photos, find_inputs, find_photos, refuse_photos
 from fashion_tuning.launch_report import report_at_end
 from fashion_tuning.model.weights import get_all_weights
 from fashion_tuning.quiet import silent_stderr
@@ -73,11 +72,11 @@ def start_final(
         drawn = study is not None and study.photos == "drawn"
         if drawn:
             refuse_photos(data_dir, f"{name}, a study")
-        dataset = (
-            open_drawn(cache_dir=cache_dir)
-            if drawn
-            else find_photos(card, data_dir or environment_dir, joining=joining, cache_dir=cache_dir, terminal=terminal)
-        )
+        if drawn:
+            dataset = draw_photos(cache_dir=cache_dir, terminal=terminal)
+        else:
+            named = data_dir or environment_dir
+            dataset = find_photos(card, named, joining=joining, cache_dir=cache_dir, terminal=terminal)
         inputs = find_inputs(card, text, dataset, store, cache_dir=cache_dir, terminal=terminal, teacher=teacher)
         terminal.banner(dataset)
         job = make_job(inputs, store, finished_study(store, inputs, study), top=top)
@@ -119,9 +118,9 @@ def start_evaluation(
             from fashion_tuning.tracking.store import Store
         store = Store(tracking_uri, must_exist=True, tell=terminal.line)
         registered = find_registered(store, model)
-        root = registered.photos(data_dir, environment_dir, cache_dir=cache_dir)
-        weights = get_all_weights(registered.backbones, cache_dir=cache_dir, progress=terminal.line)
         with terminal.counting("features") as tell:
+            root = registered.photos(data_dir, environment_dir, cache_dir=cache_dir)
+            weights = get_all_weights(registered.backbones, cache_dir=cache_dir, progress=terminal.line)
             evaluation = evaluate(
                 store,
                 registered.subject,
@@ -208,7 +207,8 @@ def start_export(
     registered = find_registered(store, model)
     version = registered.version
     target = target or Path(f"{version.name}-{version.number}{FORMATS[format].suffix}")
-    root = registered.photos(data_dir, environment_dir, cache_dir=cache_dir)
-    with readable(version), registry.model_file(store, version) as path, silent_stderr():
-        exported = export(path, format, target, pixels=registered.pixels(root))
+    with terminal.working("exporting"):
+        root = registered.photos(data_dir, environment_dir, cache_dir=cache_dir)
+        with readable(version), registry.model_file(store, version) as path, silent_stderr():
+            exported = export(path, format, target, pixels=registered.pixels(root))
     terminal.export(exported)

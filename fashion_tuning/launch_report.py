@@ -50,12 +50,13 @@ def start_report(names: Sequence[str], *, output: Path | None, tracking_uri: str
     with silent_stderr():
         from fashion_tuning.report.write import write_comparison, write_report
         from fashion_tuning.study.comparison import compare
-    store, boards = read_boards(names, tracking_uri=tracking_uri)
-    if len(boards) == 1:
-        study = boards[0].study
-        written = write_report(store, study, output or REPORTS / study.experiment)
-    else:
-        written = write_comparison(compare(store, boards), output or REPORTS / _together(boards))
+    with terminal.working("writing the report"):
+        store, boards = read_boards(names, tracking_uri=tracking_uri)
+        if len(boards) == 1:
+            study = boards[0].study
+            written = write_report(store, study, output or REPORTS / study.experiment)
+        else:
+            written = write_comparison(compare(store, boards), output or REPORTS / _together(boards))
     terminal.report(written)
 
 
@@ -72,6 +73,9 @@ def report_at_end(store: Store, study: StudyRecord, terminal: StudyTerminal) -> 
     with silent_stderr():
         from fashion_tuning.report.write import write_report
     try:
-        terminal.report(write_report(store, study, REPORTS / study.experiment))
+        with terminal.working("writing the report"):
+            written = write_report(store, study, REPORTS / study.experiment)
     except FashionTuningError as error:
         terminal.line(f"no report was written: {error}")
+    else:
+        terminal.report(written)

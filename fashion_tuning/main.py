@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,6 +18,7 @@ from fashion_tuning.cli import app
 from fashion_tuning.errors import DiskError, FashionTuningError
 from fashion_tuning.files import refusal
 from fashion_tuning.quiet import ignore_warnings
+from fashion_tuning.streams import ReaderGoneError, drop_output, guard_streams, refused_output
 
 INTERRUPTED = 130
 SECONDS_TO_END = 4.5  # after an interrupt, whatever is in hand
@@ -27,16 +28,14 @@ _NO_ROOM = ("can't start new thread", "failed to map segment", "out of memory", 
 
 def main() -> NoReturn:
     """Runs the command line and exits with the code that the contract names."""
+    guard_streams(for_reader=True)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are no news to a person
     os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever a notebook nearby is set up for
     ignore_warnings()
     with _interruptible():
         code = _run() if _has_working_directory() else 2
         if code == INTERRUPTED:
-            # What had to be closed is closed; Python's own end may take longer than a person waits.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+            os._exit(code)  # what had to be closed is closed; Python's own end may take longer than a person waits
     sys.exit(code)
 
 
@@ -47,6 +46,12 @@ def _run() -> int:
         if code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
             raise KeyboardInterrupt
         sys.stdout.flush()
+        if (refusal := refused_output()) is not None:
+            raise DiskError(
+                f"some of what was printed is lost: {refusal.strerror}",
+                expected="standard output that can be written; all else is done",
+                action="send it elsewhere: the same command prints it again",
+            )
     except FashionTuningError as error:
         return _complain(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -59,11 +64,12 @@ def _run() -> int:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "fashion-tuning"
         return _complain(f"{text}\nwhat to do: {command} --help shows what there is", 2)
-    except (BrokenPipeError, SystemExit):  # the latter is what typer makes of the former
-        # Whoever read has enough, as with `| head`; Python's own flush at exit must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderGoneError:
+        drop_output()  # Python's own flush at exit must not complain
         return 141
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and isinstance(error.__context__, OSError):
+            error = error.__context__  # typer ends silently at any broken pipe; standard output's is met above
         if os.environ.get("FASHION_TUNING_DEBUG"):
             traceback.print_exc()
         if (refused := _refusal(error)) is not None:
@@ -106,7 +112,10 @@ def _how_to_go_on() -> str:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does: what is written just now is finished, and the end comes within seconds."""
+    """SIGTERM and SIGHUP do what Ctrl-C does: what is written just now is finished, and the end comes within seconds.
+
+    SIGHUP is what a terminal that is closed sends; nohup, which ignores it, goes on doing so.
+    """
 
     def interrupt(*_: object) -> None:
         # Once: closing what is open takes a moment, and must not be cut short itself.
@@ -116,10 +125,13 @@ def _interruptible() -> Iterator[None]:
         raise KeyboardInterrupt
 
     def end(*_: object) -> None:
-        os.write(2, f"fashion-tuning: {_how_to_go_on()}\n".encode())
+        with suppress(OSError):  # the terminal may be gone
+            os.write(2, f"fashion-tuning: {_how_to_go_on()}\n".encode())
         os._exit(INTERRUPTED)  # the workers follow
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, interrupt) for number in numbers}
     before[signal.SIGALRM] = signal.signal(signal.SIGALRM, end)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Self
@@ -23,14 +23,17 @@ from fashion_tuning.study.events import (
 )
 from fashion_tuning.wording import count, duration, shared_pictures, size
 
-_SECONDS_BETWEEN_LINES = 10.0
-
 
 class JsonProgress:
-    """Every event as one JSON object."""
+    """Every event as one JSON object.
 
-    def __init__(self, write: Callable[[str, dict[str, Any]], None]) -> None:
+    Args:
+      note: Told what is being done just now.
+    """
+
+    def __init__(self, write: Callable[[str, dict[str, Any]], None], *, note: Callable[[str], None]) -> None:
         self._write = write
+        self._now = _Now(note)
 
     def report(self, event: Event) -> None:
         names = {
@@ -42,21 +45,28 @@ class JsonProgress:
             Notice: "notice",
             TrialEnded: "trial_ended",
         }
+        self._now.report(event)
         self._write(names[type(event)], asdict(event))
 
 
 class LineProgress:
-    """Plain lines: the plan, features every ten seconds, each trial as it ends."""
+    """Plain lines: the plan, features once they are complete, each trial as it ends; the rest is for `note`.
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    Args:
+      note: Told what is being done just now, which whoever writes may say if nothing else is said for long.
+    """
+
+    def __init__(self, write: Callable[[str], None], *, note: Callable[[str], None]) -> None:
         self._write = write
-        self._last = 0.0
+        self._now = _Now(note)
 
     def report(self, event: Event) -> None:
+        self._now.report(event)
         if isinstance(event, Plan):
             self._write(plan_text(event))
         elif isinstance(event, FeaturesProgress):
-            self._features(event)
+            if event.computed and event.done == event.total:
+                self._write(features_text(event))
         elif isinstance(event, TrialEnded):
             self._write(f"{trial_text(event)}  [{standing_text(event)}]")
         elif isinstance(event, AttemptEnded):
@@ -64,14 +74,30 @@ class LineProgress:
         elif isinstance(event, Notice):
             self._write(event.text)
 
-    def _features(self, event: FeaturesProgress) -> None:
-        now = time.monotonic()
-        if not event.computed and not event.waiting:
-            return
-        if event.done < event.total and now - self._last < _SECONDS_BETWEEN_LINES:
-            return
-        self._last = now
-        self._write(features_text(event))
+
+class _Now:
+    """What a study is doing just now, in one line; of several trials at a time all of them."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self._note = note
+        self._running: dict[int, str] = {}
+
+    def report(self, event: Event) -> None:
+        if isinstance(event, Plan):
+            self._note("starting Keras")
+        elif isinstance(event, FeaturesProgress):
+            self._note(features_text(event))
+        elif isinstance(event, Notice):
+            self._note(event.text)
+        else:
+            trial = event.record.trial
+            if isinstance(event, TrialStarted | AttemptEnded):
+                self._running[trial] = f"trial {trial:02d} starts"
+            elif isinstance(event, EpochEnded):
+                self._running[trial] = epoch_text(event)
+            else:
+                self._running.pop(trial, None)
+            self._note(" · ".join(self._running[one] for one in sorted(self._running)) or "between two trials")
 
 
 class LiveProgress:
@@ -80,7 +106,11 @@ class LiveProgress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bars = Progress(
-            BarColumn(bar_width=12), TextColumn("{task.fields[text]}"), console=console, transient=True
+            BarColumn(bar_width=12),
+            TextColumn("{task.fields[text]}"),
+            console=console,
+            transient=True,
+            redirect_stderr=sys.stderr.isatty(),
         )
         self._bar = self._bars.add_task("", total=None, text="")
         self._total: int | None = None
@@ -190,6 +220,13 @@ def trial_text(event: TrialEnded) -> str:
     others = besides(values)
     lines = [text, *([f"  {others}"] if others else []), *([f"  pruned: {record.pruned}"] if record.pruned else [])]
     return "\n".join(lines)
+
+
+def epoch_text(event: EpochEnded) -> str:
+    """Such as "trial 03 epoch 4/10, val accuracy 0.8123 so far, 12 min left"."""
+    trial, epochs = event.record.trial, event.record.epochs
+    text = f"trial {trial:02d} epoch {event.epoch}/{epochs}, val accuracy {event.best_val_accuracy:.4f} so far"
+    return text + (f", {duration(event.seconds_left)} left" if event.epoch < epochs else "")
 
 
 def attempt_text(event: AttemptEnded) -> str:

@@ -5,8 +5,11 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+
+from fashion_tuning.streams import open_missing
+
+_kept: list[int] = []  # what file descriptor 2 is in truth, while it is silent
 
 
 @contextmanager
@@ -16,12 +19,15 @@ def silent_stderr() -> Iterator[None]:
     For imports only: TensorFlow prints before it reads its own log level. An exception passes
     through and is shown as ever.
     """
-    kept = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+    open_missing()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    _kept.append(kept)
     try:
         yield
     finally:
+        _kept.pop()
         os.dup2(kept, 2)
         os.close(kept)
 
@@ -35,3 +41,12 @@ def ignore_warnings() -> None:
     sys.warnoptions.clear()  # what multiprocessing hands on
     warnings.simplefilter("ignore")
     logging.getLogger("matplotlib").setLevel(logging.CRITICAL)  # such as of its own cache folder
+
+
+def tell(text: str) -> None:
+    """A line on standard error, in the midst of a silence too."""
+    if not _kept:
+        sys.stderr.write(f"{text}\n")
+        return
+    with suppress(OSError, IndexError):  # the silence may just end
+        os.write(_kept[0], f"{text}\n".encode(sys.stderr.encoding, errors="replace"))

@@ -9,11 +9,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
-from fashion_tuning.hyperparameters import besides, usual
+from fashion_tuning.hyperparameters import besides
 from fashion_tuning.show import PROGRAM
-from fashion_tuning.show_studies import StudyTerminal
+from fashion_tuning.show_studies import StudyTerminal, also_column, trial_cells, trial_columns
+from fashion_tuning.tables import Column, Table
 from fashion_tuning.wording import size
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class ModelTerminal(StudyTerminal):
             return
         final, winner = outcome.final, outcome.winner
         self.line(f"\n{final.experiment} · final {final.digest} · run {final.run_id}")
-        self._console.print(_final_table(outcome))
+        self.table(_final_table(outcome))
         found = outcome.correlation
         origin = "the card's configuration" if found is None else f"{winner.source} of the study"
         self.line(f"chosen: {winner.stage.replace('_', ' ')} {winner.trial:02d}, of {origin}")
@@ -60,12 +59,11 @@ class ModelTerminal(StudyTerminal):
             self.json("evaluation", {**values, "metrics": evaluation.metrics()})
             return
         figures = evaluation.figures
-        table = Table(box=None, pad_edge=False)
-        for header in (evaluation.split, "precision", "recall", "F1", "photos"):
-            table.add_column(header, justify="left" if header == evaluation.split else "right")
+        headers = ("precision", "recall", "F1", "photos")
+        table = Table([Column(evaluation.split), *(Column(header, right=True) for header in headers)])
         for one in figures.classes:
-            table.add_row(one.name, f"{one.precision:.3f}", f"{one.recall:.3f}", f"{one.f1:.3f}", str(one.support))
-        self._console.print(table)
+            table.add(one.name, f"{one.precision:.3f}", f"{one.recall:.3f}", f"{one.f1:.3f}", str(one.support))
+        self.table(table)
         views = f", mean of {evaluation.num_views} views each" if evaluation.num_views > 1 else ""
         spread = f" ± {stdev(evaluation.seeds):.4f}" if len(evaluation.seeds) > 1 else ""
         self.line(
@@ -85,24 +83,26 @@ class ModelTerminal(StudyTerminal):
 
     def predictions(self, predictions: Iterable[Prediction]) -> list[Prediction]:
         """A table of predictions; what can't be read is told on standard error as it comes."""
-        shown = []
-        table = Table(box=None, pad_edge=False)
-        for one in predictions:
-            shown.append(one)
-            if self.as_json:
-                ranked = [{"category": name, "probability": probability} for name, probability in one.ranked]
-                values = {"path": str(one.path), "ranked": ranked, "seconds": one.seconds, "problem": one.problem}
-                self.json("prediction", values)
-            elif one.problem:
-                print(f"{PROGRAM}: {one.path}: {one.problem}", file=sys.stderr, flush=True)
-            else:
-                if not table.columns:
-                    for header in ("file", *(f"{place}." for place in range(1, 1 + len(one.ranked))), "seconds"):
-                        table.add_column(header, justify="right" if header == "seconds" else "left")
-                answers = (f"{name} {probability:.3f}" for name, probability in one.ranked)
-                table.add_row(str(one.path), *answers, f"{one.seconds:.2f}")
-        if table.rows:
-            self._console.print(table)
+        shown, rows = [], []
+        with self.counting("predicting") as tell:
+            for one in predictions:
+                shown.append(one)
+                if self.as_json:
+                    ranked = [{"category": name, "probability": probability} for name, probability in one.ranked]
+                    values = {"path": str(one.path), "ranked": ranked, "seconds": one.seconds, "problem": one.problem}
+                    self.json("prediction", values)
+                elif one.problem:
+                    print(f"{PROGRAM}: {one.path}: {one.problem}", file=sys.stderr, flush=True)
+                else:
+                    answers = (f"{name} {probability:.3f}" for name, probability in one.ranked)
+                    rows.append((str(one.path), *answers, f"{one.seconds:.2f}"))
+                tell(len(shown), None)
+        if rows:
+            places = (Column(f"{place}.") for place in range(1, len(rows[0]) - 1))
+            table = Table([Column("file"), *places, Column("seconds", right=True)])
+            for cells in rows:
+                table.add(*cells)
+            self.table(table)
         return shown
 
     def export(self, export: Export) -> None:
@@ -133,22 +133,17 @@ class ModelTerminal(StudyTerminal):
 
 def _final_table(outcome: Outcome) -> Table:
     """All trials of a final run, best first."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for header in ("trial", "of", "learning\nrate", "dense\nunits", "dropout", "val accuracy\n± se", "best\nepoch"):
-        table.add_column(header, justify="left" if header in ("trial", "of") else "right", no_wrap=True)
-    others = any(besides(record.values) for record in outcome.trials)
-    if others:
-        table.add_column("also", overflow="fold")
+    also = also_column(besides(record.values) for record in outcome.trials)
+    table = Table([Column("trial"), Column("of"), *trial_columns(), Column("best\nepoch", right=True), *also], gap=1)
     for record in sorted(outcome.trials, key=lambda one: (-(one.score or 0.0), one.trial)):
         metrics = record.metrics
         mark = " <- chosen" if record == outcome.winner else ""
-        table.add_row(
+        table.add(
             f"{record.trial:02d} {record.stage.replace('_', ' ')}",
             record.source,
-            *usual(record.values),
-            f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}",
+            *trial_cells(record),
             f"{metrics['best_epoch']:.0f}/{metrics['epochs_run']:.0f}{mark}",
-            *([besides(record.values)] if others else []),
+            *([besides(record.values)] if also else []),
         )
     return table
 

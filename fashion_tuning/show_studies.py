@@ -5,15 +5,14 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from fashion_tuning.hyperparameters import usual
 from fashion_tuning.show import PROGRAM, Terminal
+from fashion_tuning.tables import Column, Table
 from fashion_tuning.wording import count
 
 if TYPE_CHECKING:
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
     from fashion_tuning.study.comparison import Comparison
     from fashion_tuning.study.leaderboard import Leaderboard
     from fashion_tuning.study.replay import Replay
-    from fashion_tuning.tracking.records import StudyRecord
-
-_WIDE = 144
+    from fashion_tuning.tracking.records import StudyRecord, TrialRecord
 
 
 class StudyTerminal(Terminal):
@@ -46,8 +43,8 @@ class StudyTerminal(Terminal):
             return
         study = board.study
         self.line(f"\n{study.experiment} · study {study.digest} · run {study.run_id}")
-        wide = self._console.width >= _WIDE
-        self._console.print(_trials_table(board, wide=wide))
+        wide = _trials_table(board, wide=True)
+        shown = self.table(wide, _trials_table(board, wide=False))
         tied = sum(row.tied for row in board.rows)
         if tied > 1:
             self.line(f"=  {tied - 1} more tie with the best: paired difference within one standard error")
@@ -58,14 +55,14 @@ class StudyTerminal(Terminal):
         self.line(f"flattery: about {flattery:.4f} of the best is luck of the pick; {best - flattery:.4f} without it")
         if any(row.record.published_val_accuracy for row in board.rows):
             self.line("published: the best epoch of one seed, as reported for this configuration")
-        if not wide:
+        if shown is not wide:
             self.line("run ids are cut short here; --json, --csv or a wider window show them whole")
         for record in board.failed:
             self.line(f"failed: trial {record.trial:02d}: {record.error}: {record.error_message}")
 
     def comparison(self, comparison: Comparison) -> None:
         """The trials of several studies in one ranking, and what sets the studies apart."""
-        self._console.print(_compared_table(comparison))
+        self.table(_compared_table(comparison))
         self.line("=  ties with the best of all: paired difference within one standard error")
         if not all(one.comparable for one in comparison.rows):
             self.line("*  has other photos or seeds than the best, so that nothing can be paired")
@@ -108,12 +105,11 @@ class StudyTerminal(Terminal):
         if self.as_json:
             self.json("replay", {**asdict(replay), "agrees": replay.agrees})
             return
-        table = Table(box=None, pad_edge=False)
-        for header in ("metric", "recorded", "replayed", "largest difference"):
-            table.add_column(header, justify="left" if header == "metric" else "right")
+        headers = ("metric", "recorded", "replayed", "largest difference")
+        table = Table([Column(header, right=header != "metric") for header in headers])
         for one in replay.comparisons:
-            table.add_row(one.name, _figure(one.recorded), _figure(one.replayed), f"{one.difference:.2g}")
-        self._console.print(table)
+            table.add(one.name, _figure(one.recorded), _figure(one.replayed), f"{one.difference:.2g}")
+        self.table(table)
         for note in replay.notes:
             self.line(f"note: {note}")
         for name in replay.repaired:
@@ -146,18 +142,42 @@ class StudyTerminal(Terminal):
             self.line(f"  {meaning:<17}  {shlex.join([_program(), *arguments, *store])}")
 
 
+def trial_columns() -> list[Column]:
+    """What every table of trials shows of one: its values and what it has reached."""
+    return [
+        Column("learning\nrate", right=True),
+        Column("dense\nunits", right=True),
+        Column("dropout", right=True),
+        Column("val accuracy\n± se", right=True, name="val accuracy"),
+    ]
+
+
+def trial_cells(record: TrialRecord) -> list[str]:
+    """A completed trial's cells below `trial_columns`."""
+    metrics = record.metrics
+    return [*usual(record.values), f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}"]
+
+
+def also_column(cells: Iterable[str]) -> list[Column]:
+    """A column for what trials name beside the usual values, where any does."""
+    return [Column("also", below=True)] if any(cells) else []
+
+
 def _trials_table(board: Leaderboard, *, wide: bool) -> Table:
-    """Columns fit into 80 characters; with `wide`, sources and whole run ids into `_WIDE`."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), header_style="bold")
-    for header in ("rank", "trial", "learning\nrate", "dense\nunits", "dropout", "val accuracy\n± se"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for header in ("best\nepoch", "seconds", *(["trainable\nparameters"] if wide else [])):
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("published" if wide else "publ.", no_wrap=True)
-    table.add_column("run id", no_wrap=True)
-    others = any(row.also for row in board.rows)
-    if others:
-        table.add_column("also", overflow="fold")
+    """Columns fit into 80 characters; `wide` with sources and whole run ids."""
+    also = also_column(row.also for row in board.rows)
+    columns = [
+        Column("rank", right=True),
+        Column("trial", right=True),
+        *trial_columns(),
+        Column("best\nepoch", right=True),
+        Column("seconds", right=True),
+        *([Column("trainable\nparameters", right=True)] if wide else []),
+        Column("published" if wide else "publ.", name="published"),
+        Column("run id"),
+        *also,
+    ]
+    table = Table(columns, gap=2 if wide else 1)
     ties = any(row.tied for row in board.rows[1:])
     for row in board.rows:
         record = row.record
@@ -165,49 +185,34 @@ def _trials_table(board: Leaderboard, *, wide: bool) -> Table:
         published = f"{record.published_val_accuracy:.4f}" if record.published_val_accuracy else ""
         if wide and record.source:
             published = f"{published} ({record.source})".lstrip()
-        table.add_row(
+        table.add(
             f"{row.rank}{'=' if row.tied and ties else ' '}",
             f"{record.trial:02d}",
-            *usual(record.values),
-            f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}",
+            *trial_cells(record),
             f"{metrics['best_epoch']:.0f}/{metrics['epochs_run']:.0f}",
             f"{metrics['seconds']:.1f}",
             *([f"{record.trainable_parameters:,}"] if wide else []),
             published,
             record.run_id if wide else record.run_id[:8],
-            *([row.also] if others else []),
+            *([row.also] if also else []),
         )
     return table
 
 
 def _compared_table(comparison: Comparison) -> Table:
     """Fits into 80 characters where names are short."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for header in (
-        "rank",
-        "study",
-        "trial",
-        "learning\nrate",
-        "dense\nunits",
-        "dropout",
-        "val accuracy\n± se",
-        "run id",
-    ):
-        table.add_column(header, justify="left" if header in ("study", "run id") else "right", no_wrap=True)
-    others = any(one.row.also for one in comparison.rows)
-    if others:
-        table.add_column("also", overflow="fold")
+    also = also_column(one.row.also for one in comparison.rows)
+    columns = [Column("rank", right=True), Column("study"), Column("trial", right=True), *trial_columns()]
+    table = Table([*columns, Column("run id"), *also], gap=1)
     for one in comparison.rows:
         record = one.row.record
-        metrics = record.metrics
-        table.add_row(
+        table.add(
             f"{one.rank}{'=' if one.tied else ' ' if one.comparable else '*'}",
             one.study.experiment,
             f"{record.trial:02d}",
-            *usual(record.values),
-            f"{metrics['best_val_accuracy']:.4f} ± {metrics['best_val_accuracy_se']:.4f}",
+            *trial_cells(record),
             record.run_id[:8],
-            *([one.row.also] if others else []),
+            *([one.row.also] if also else []),
         )
     return table
 

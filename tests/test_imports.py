@@ -25,7 +25,7 @@ ROOMS: list[set[str]] = [
     {"launch_report"},
     {"show_studies"},
     {"show"},
-    {"progress"},
+    {"progress", "tables"},
     {"notebook"},
     {"final", "service", "report"},
     {"evaluate"},
@@ -40,7 +40,8 @@ ROOMS: list[set[str]] = [
     {"backbones"},
     {"locks"},
     {"files", "backend", "options"},
-    {"seeds", "wording", "quiet", "fail_points", "errors"},
+    {"quiet", "pulse"},
+    {"seeds", "wording", "streams", "fail_points", "errors"},
 ]
 
 # A framework, and the only files that may import it: below a room, or one file.

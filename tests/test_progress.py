@@ -52,7 +52,7 @@ EVENTS: list[Event] = [
     FeaturesProgress(1024, 3409, 1024, 40.0, waiting=False),
     FeaturesProgress(3409, 3409, 3409, 133.0, waiting=False),
     TrialStarted(trial_record(7, status="RUNNING", tell=None), 20),
-    EpochEnded(trial_record(7, status="RUNNING", tell=None), 1, 0.7801),
+    EpochEnded(trial_record(7, status="RUNNING", tell=None), 1, 0.7801, 0.7801, 754.0),
     ENDED,
     TrialEnded(failed_record(8), trial_record(3, 0.8403), 8, 20, 57.0),
 ]
@@ -177,22 +177,32 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_lines_leave_out_what_comes_too_often() -> None:
     lines: list[str] = []
-    progress = LineProgress(lines.append)
+    now: list[str] = []
+    progress = LineProgress(lines.append, note=now.append)
     for event in EVENTS:
         progress.report(event)
     assert [line.split("\n")[0].split(" lr ")[0] for line in lines] == [
         "plan: xception-150 (bayesian)",
-        "features 1,024/3,409, 25.6 images/s, 1 min 33 s left",
         "features 3,409/3,409, 25.6 images/s",
         "trial 07/20",
         "trial 08/20",
+    ]
+    assert now == [
+        "starting Keras",
+        "features 0/3,409",
+        "features 1,024/3,409, 25.6 images/s, 1 min 33 s left",
+        "features 3,409/3,409, 25.6 images/s",
+        "trial 07 starts",
+        "trial 07 epoch 1/10, val accuracy 0.7801 so far, 12 min 34 s left",
+        "between two trials",
+        "between two trials",
     ]
     assert lines[-2].endswith("  [7/20, best 0.8403, 1 min 2 s left]")
 
 
 def test_features_that_are_all_there_are_no_news() -> None:
     lines: list[str] = []
-    LineProgress(lines.append).report(FeaturesProgress(3409, 3409, 0, 0.0, waiting=False))
+    LineProgress(lines.append, note=str).report(FeaturesProgress(3409, 3409, 0, 0.0, waiting=False))
     assert lines == []
 
 

@@ -86,6 +86,12 @@ class Attempt:
         """Mean validation accuracy after each epoch so far."""
         return [float(result.val_accuracy.mean()) for result in self._results]
 
+    @property
+    def seconds_of_epochs_left(self) -> float:
+        """What all of its epochs that are still to come take, if they take as long as those so far."""
+        spent = sum(sum(result.seconds.values()) for result in self._results)
+        return (self.record.epochs / len(self._results) - 1) * spent
+
     def complete(self, *, tell: int, pruned: str = "") -> TrialRecord:
         """Records predictions and best values, and ends the run as FINISHED; `pruned` says why it did not go on."""
         started = time.perf_counter()

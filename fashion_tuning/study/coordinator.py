@@ -150,7 +150,10 @@ class Coordinator:
         if isinstance(message, Output):
             result: EpochResult = message.value
             attempt.add(result)
-            self._report(EpochEnded(attempt.record, result.epoch, float(result.val_accuracy.mean())))
+            curve = attempt.curve
+            self._report(
+                EpochEnded(attempt.record, result.epoch, curve[-1], max(curve), attempt.seconds_of_epochs_left)
+            )
             if reason := self._reason_to_stop(attempt):
                 worker.close()
                 self._complete(worker, pruned=reason)

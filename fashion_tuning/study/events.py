@@ -61,11 +61,13 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """One epoch of a running trial, means over seeds."""
+    """One epoch of a running trial, means over seeds; the highest so far, and an estimate of what all epochs take."""
 
     record: TrialRecord
     epoch: int
     val_accuracy: float
+    best_val_accuracy: float
+    seconds_left: float
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -17,6 +16,10 @@ from typing import Any
 from fashion_tuning.backend import choose_backend
 from fashion_tuning.errors import DiskError, FashionTuningError
 from fashion_tuning.quiet import ignore_warnings, silent_stderr
+from fashion_tuning.streams import guard_streams
+
+# These reach the whole process group; the coordinator decides what they mean.
+_FOR_COORDINATOR = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,12 @@ class Worker:
         context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
         self._connection, far_end = context.Pipe()
         self._process = context.Process(target=_serve, args=(far_end,), daemon=True, name="fashion-tuning worker")
-        self._process.start()
+        # A child that is only just beginning would end by them, with words of its own; it takes them over blocked.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_COORDINATOR)
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         far_end.close()
         self.busy = False
 
@@ -165,12 +173,13 @@ def ready(workers: list[Worker], *, timeout: float | None = None) -> list[Worker
 
 def _serve(connection: Connection) -> None:
     ignore_warnings()
-    # These reach the whole process group; the coordinator decides what they mean.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in _FOR_COORDINATOR:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_COORDINATOR)
+    guard_streams(for_reader=False)
     threading.Thread(target=_follow_parent, daemon=True, name="parent").start()
     # Logs of the libraries go where errors go, never between a command's results.
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    os.dup2(2, 1)
     choose_backend()
     with silent_stderr():
         from fashion_tuning.model import engine  # the slow import, while the coordinator still prepares
