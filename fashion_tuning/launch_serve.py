@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fashion_tuning.errors import UsageError
 from fashion_tuning.options import READING
-from fashion_tuning.quiet import silent_stderr
+from fashion_tuning.ports import listen
+from fashion_tuning.pulse import Pulse
+from fashion_tuning.quiet import silent_stderr, tell
 from fashion_tuning.wording import count, drawn_banner
 
 if TYPE_CHECKING:
@@ -40,15 +43,19 @@ def start_service(
     """
     if token is not None and len(token) < MIN_TOKEN:
         raise UsageError(f"a token of {len(token)} characters", expected=f"at least {MIN_TOKEN}")
-    with silent_stderr():
-        from fashion_tuning.service.app import make_app
-        from fashion_tuning.service.limits import Limits
-        from fashion_tuning.service.server import is_loopback, listen, run_server
-        from fashion_tuning.service.sources import find_source
-    limits = Limits(requests_per_minute=requests_per_minute)
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
-    source = find_source(model, engine=engine, average_views=average_views, tracking_uri=tracking_uri, patience=READING)
-    with listen(host, port) as listening:
+    # Before anything slow: a port that is taken is told at once.
+    with listen(host, port, command="fashion-tuning serve") as listening, ExitStack() as loading:
+        loading.enter_context(Pulse(tell).beating("getting the model ready"))
+        with silent_stderr():
+            from fashion_tuning.service.app import make_app
+            from fashion_tuning.service.limits import Limits
+            from fashion_tuning.service.server import is_loopback, run_server
+            from fashion_tuning.service.sources import find_source
+        limits = Limits(requests_per_minute=requests_per_minute)
+        logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+        source = find_source(
+            model, engine=engine, average_views=average_views, tracking_uri=tracking_uri, patience=READING
+        )
         app = make_app(
             source,
             limits=limits,
@@ -60,7 +67,12 @@ def start_service(
         if token is None and not is_loopback(host):
             _note(f"warning: {host} is reached from other machines, and anybody there may use it; --token limits that")
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-        run_server(app, listening, limits=limits, started=lambda: print(f"{address}  (Ctrl-C ends it)", flush=True))
+
+        def started() -> None:
+            loading.close()
+            print(f"{address}  (Ctrl-C ends it)", flush=True)
+
+        run_server(app, listening, limits=limits, started=started)
     # Everything is answered and closed; TensorFlow's own end takes seconds more, and 10 s are promised for all of it.
     sys.stdout.flush()
     sys.stderr.flush()

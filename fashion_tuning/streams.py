@@ -7,10 +7,7 @@ import io
 import os
 import select
 import sys
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from typing import Any, Final
 
 _NAMES: Final = {0: "stdin", 1: "stdout", 2: "stderr"}
 
@@ -33,7 +30,7 @@ class _Stream(io.FileIO):
         self.for_reader = for_reader
         self.refusal: OSError | None = None
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         try:
             while (written := super().write(data)) is None:
                 select.select([], [self], [])  # a pipe that somebody has made non-blocking, and that is full

@@ -40,7 +40,7 @@ ROOMS: list[set[str]] = [
     {"backbones"},
     {"locks"},
     {"files", "backend", "options"},
-    {"quiet", "pulse"},
+    {"quiet", "pulse", "ports"},
     {"seeds", "wording", "streams", "fail_points", "errors"},
 ]
 

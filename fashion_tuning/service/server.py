@@ -16,7 +16,6 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fashion_tuning.errors import UsageError
 from fashion_tuning.service.limits import Limits
 from fashion_tuning.service.problems import MEDIA_TYPE, ProblemError
 
@@ -24,23 +23,6 @@ SECONDS_TO_DRAIN = 7  # for requests in hand, after a signal
 SECONDS_TO_END = 9.0  # whatever happens
 KEEP_ALIVE_SECONDS = 15
 CONNECTIONS = 512  # the usual limit of open files is 1024
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there; port 0: any that is free.
-
-    Raises:
-      UsageError: It is taken, not allowed, or no address of this machine.
-    """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=128)
-    except OSError as error:
-        raise UsageError(
-            f"{host} port {port}: {error.strerror}",
-            expected="an address of this machine with a free port",
-            action=f"choose another: fashion-tuning serve --port {port + 1}",
-        ) from error
 
 
 def is_loopback(host: str) -> bool:
@@ -52,7 +34,7 @@ def is_loopback(host: str) -> bool:
 
 
 def run_server(app: ASGIApp, listening: socket.socket, *, limits: Limits, started: Callable[[], None]) -> None:
-    """Serves until SIGTERM or Ctrl-C, then answers what is in hand and returns, within 10 s.
+    """Serves until SIGTERM, SIGHUP or Ctrl-C, then answers what is in hand and returns, within 10 s.
 
     Args:
       started: Called when connections are taken.
@@ -86,7 +68,10 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which nohup wants
+            numbers.append(signal.SIGHUP)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
         try:
             yield  # uvicorn's own raises the signal once more here
         finally:
