@@ -124,7 +124,7 @@ def test_counting_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> 
             tell(1, 2)
             tell(2, 2)
 
-    assert re.search(r"verifying photos .* 2/2", "\n".join(on_a_terminal(count, monkeypatch)))
+    assert re.search(r"verifying photos .* 2 of 2", "\n".join(on_a_terminal(count, monkeypatch)))
 
 
 def test_counting_is_silent_in_a_pipe_where_it_is_quick(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,109 @@
+"""SIGINT, SIGTERM and SIGHUP to any command: exit 130 in time, with or without a terminal; nohup is heeded."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command_line import clean_environment
+
+LONG = """
+import time
+from fashion_tuning.cli import app
+from fashion_tuning.main import main
+@app.command()
+def work(seconds: float) -> None:
+    try:
+        print("begun", flush=True)
+        time.sleep(seconds)
+    finally:
+        print("closed what was open", flush=True)
+main()
+"""
+
+
+def program(seconds: float) -> list[str]:
+    return [sys.executable, "-c", LONG, "work", f"{seconds}"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_answered_with_130(number: int, tmp_path: Path) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(program(60), env=clean_environment(tmp_path), stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(number)
+        assert process.stdout.read() == "closed what was open\n"
+        assert process.stderr.read() == "fashion-tuning: interrupted; the same command goes on where it stopped\n"
+    assert process.returncode == 130
+
+
+def test_nohup_is_heeded(tmp_path: Path) -> None:
+    pipe = subprocess.PIPE
+    command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *program(0.5)]
+    with subprocess.Popen(command, env=clean_environment(tmp_path), stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.read() == "closed what was open\n"
+    assert process.returncode == 0
+
+
+def test_a_terminal_that_is_closed_ends_what_runs_in_it(tmp_path: Path) -> None:
+    far_end, near_end = pty.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *program(60)],
+        env=clean_environment(tmp_path),
+        stdin=near_end,
+        stdout=near_end,
+        stderr=near_end,
+        start_new_session=True,
+    )
+    os.close(near_end)
+    said = b""
+    while b"begun" not in said:
+        said += os.read(far_end, 1000)
+    os.close(far_end)
+    assert process.wait(timeout=10) == 130
+
+
+CLOSED_WORKER = """
+import os, signal, time
+from fashion_tuning.study.executors import Worker
+from fashion_tuning.main import _interruptible
+with _interruptible():
+    worker = Worker()
+    print(worker.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_worker_that_is_just_beginning_leaves_a_signal_to_the_coordinator(number: int, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    lines = CLOSED_WORKER.strip().splitlines()
+    script.write_text("\n".join([*lines[:3], 'if __name__ == "__main__":', *(f"    {line}" for line in lines[3:])]))
+    with subprocess.Popen(
+        [sys.executable, script],
+        env=clean_environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        worker = int(process.stdout.readline())
+        os.killpg(worker_group := process.pid, number)
+        errors = process.stderr.read()
+    assert worker_group
+    assert errors.count("Traceback") == 1  # the coordinator's own, which main.py words
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{worker}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
