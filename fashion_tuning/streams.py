@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import io
 import os
-import select
 import sys
-from typing import Any, Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
 _NAMES: Final = {0: "stdin", 1: "stdout", 2: "stderr"}
 
@@ -18,30 +19,39 @@ class ReaderGoneError(BaseException):
     """Whoever read standard output has gone, as with `| head`: like an interrupt, for no handler of errors."""
 
 
-class _Stream(io.FileIO):
+class _Stream(io.TextIOWrapper):
     """Standard output or error, whose refusals don't reach whoever prints: what can't be written is dropped.
 
     Args:
       for_reader: Once the reader of a pipe has gone, nothing that is still to come is of use to anybody.
     """
 
-    def __init__(self, descriptor: int, *, for_reader: bool) -> None:
-        super().__init__(descriptor, "w", closefd=False)
+    def __init__(self, descriptor: int, *, encoding: str, for_reader: bool) -> None:
+        os.set_blocking(descriptor, True)  # another program on the same pipe may have had it otherwise
+        buffer = io.BufferedWriter(io.FileIO(descriptor, "w", closefd=False))
+        super().__init__(buffer, encoding=encoding, errors="replace", line_buffering=True)
         self.for_reader = for_reader
         self.refusal: OSError | None = None
 
-    def write(self, data: Any, /) -> int:
+    def write(self, text: str, /) -> int:
+        with self._refusals():
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._refusals():
+            super().flush()
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
         try:
-            while (written := super().write(data)) is None:
-                select.select([], [self], [])  # a pipe that somebody has made non-blocking, and that is full
-            return written
+            yield
         except BrokenPipeError:
             if self.for_reader:
                 raise ReaderGoneError from None
         except OSError as error:
             if error.errno != errno.EIO:  # that is a terminal that was closed, which a signal tells as well
                 self.refusal = self.refusal or error
-        return memoryview(data).nbytes
 
 
 def open_missing() -> None:
@@ -72,9 +82,8 @@ def guard_streams(*, for_reader: bool) -> None:
         name = _NAMES[descriptor]
         before = getattr(sys, name)
         encoding = before.encoding if before is not None else "utf-8"
-        stream = _Stream(descriptor, for_reader=for_reader and descriptor == 1)
-        text = io.TextIOWrapper(io.BufferedWriter(stream), encoding=encoding, errors="replace", line_buffering=True)
-        setattr(sys, name, text)
+        stream = _Stream(descriptor, encoding=encoding, for_reader=for_reader and descriptor == 1)
+        setattr(sys, name, stream)
         if descriptor == 1:
             _results = stream
 

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: what is being written is finished, runs are closed, and the end comes within five seconds."""
+"""SIGINT, SIGTERM and SIGHUP: what is being written is finished, runs are closed, and the end comes within five seconds."""
 
 import os
 import random
@@ -88,7 +88,7 @@ def test_signals_at_any_moment_end_a_study_in_time(study: StudyProcess, tmp_path
         process = study.start("--max-trials", "30")
         wait_for(process, "plan")
         time.sleep(draws.uniform(0, 8))
-        number = draws.choice([signal.SIGINT, signal.SIGTERM])
+        number = draws.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
         code, seconds, errors = end_with(process, number, group=draws.random() < 0.5)
         assert (code, seconds < SECONDS) == (130, True), errors
         assert "Traceback" not in errors
