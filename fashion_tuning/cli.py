@@ -61,7 +61,7 @@ def data(data_dirs: DataOptions = None, as_json: JsonOption = False) -> None:
     from fashion_tuning.show import Terminal, dataset_json
 
     terminal = Terminal(as_json=as_json)
-    with terminal.counting("verifying photos") as progress:
+    with terminal.counting("getting the photos") as progress:
         dataset = open_dataset(
             data_dirs[0] if data_dirs else environment_folder(),
             joining=(data_dirs or [])[1:],

@@ -108,7 +108,7 @@ def find_photos(
     card: Card, data_dir: Path | None, *, cache_dir: Path, terminal: Terminal, joining: Sequence[Path] = ()
 ) -> Dataset:
     """The card's photos; drawn garments where the card asks for them or nobody named a folder."""
-    with terminal.counting("verifying photos") as progress:
+    with terminal.counting("getting the photos") as progress:
         if card.photos == "clothing":
             try:
                 return open_dataset(

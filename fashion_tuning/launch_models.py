@@ -58,6 +58,7 @@ def start_final(
         with silent_stderr():
             from fashion_tuning.final.job import make_job
             from fashion_tuning.final.train import final_train
+            from fashion_tuning.study.events import Notice
             from fashion_tuning.study.finished import finished_study
             from fashion_tuning.study.lookup import find_study
             from fashion_tuning.study.recorded import read_recorded
@@ -81,7 +82,9 @@ def start_final(
         terminal.banner(dataset)
         job = make_job(inputs, store, finished_study(store, inputs, study), top=top)
         with terminal.progress() as report:
-            outcome = final_train(job, store, workers=workers, report=report, tell=terminal.line, override=override)
+            outcome = final_train(
+                job, store, workers=workers, report=report, tell=lambda text: report(Notice(text)), override=override
+            )
     finally:
         for worker in workers:
             worker.close()

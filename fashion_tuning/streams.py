@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 _NAMES: Final = {0: "stdin", 1: "stdout", 2: "stderr"}
 
@@ -19,24 +19,23 @@ class ReaderGoneError(BaseException):
     """Whoever read standard output has gone, as with `| head`: like an interrupt, for no handler of errors."""
 
 
-class _Stream(io.TextIOWrapper):
-    """Standard output or error, whose refusals don't reach whoever prints: what can't be written is dropped.
+class _Stream(io.BufferedWriter):
+    """The bytes of standard output or error; refusals don't reach whoever prints: what can't be written is dropped.
 
     Args:
       for_reader: Once the reader of a pipe has gone, nothing that is still to come is of use to anybody.
     """
 
-    def __init__(self, descriptor: int, *, encoding: str, for_reader: bool) -> None:
+    def __init__(self, descriptor: int, *, for_reader: bool) -> None:
         os.set_blocking(descriptor, True)  # another program on the same pipe may have had it otherwise
-        buffer = io.BufferedWriter(io.FileIO(descriptor, "w", closefd=False))
-        super().__init__(buffer, encoding=encoding, errors="replace", line_buffering=True)
+        super().__init__(io.FileIO(descriptor, "w", closefd=False))
         self.for_reader = for_reader
         self.refusal: OSError | None = None
 
-    def write(self, text: str, /) -> int:
+    def write(self, data: Any, /) -> int:
         with self._refusals():
-            super().write(text)
-        return len(text)
+            super().write(data)
+        return memoryview(data).nbytes
 
     def flush(self) -> None:
         with self._refusals():
@@ -82,8 +81,9 @@ def guard_streams(*, for_reader: bool) -> None:
         name = _NAMES[descriptor]
         before = getattr(sys, name)
         encoding = before.encoding if before is not None else "utf-8"
-        stream = _Stream(descriptor, encoding=encoding, for_reader=for_reader and descriptor == 1)
-        setattr(sys, name, stream)
+        stream = _Stream(descriptor, for_reader=for_reader and descriptor == 1)
+        text = io.TextIOWrapper(stream, encoding=encoding, errors="replace", line_buffering=True)
+        setattr(sys, name, text)
         if descriptor == 1:
             _results = stream
 

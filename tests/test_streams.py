@@ -104,6 +104,11 @@ def test_work_goes_on_while_a_full_device_takes_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "done").exists()
 
 
+def test_help_is_for_any_encoding_and_device(tmp_path: Path) -> None:
+    done = in_shell("> /dev/full", [*PROGRAM, "--help"], tmp_path, PYTHONIOENCODING="ascii")
+    assert (done.returncode, len(done.stderr.splitlines())) == (6, 3)
+
+
 def test_words_that_nobody_takes_change_no_exit_code(tmp_path: Path) -> None:
     assert in_shell("2> /dev/full", [*PROGRAM, "nix"], tmp_path).returncode == 2
     with subprocess.Popen([*PROGRAM, "nix"], env=clean_environment(tmp_path), stderr=subprocess.PIPE) as program:

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP: what is being written is finished, runs are closed, and the end comes within five seconds."""
+"""SIGINT, SIGTERM, SIGHUP: what is being written is finished, runs are closed, and the end comes within 5 seconds."""
 
 import os
 import random
