@@ -137,5 +137,6 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # of a command that a signal is the regular end of
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +163,15 @@ def test_reading_makes_no_store(tmp_path: Path, command: str) -> None:
 def test_a_study_without_a_completed_trial_is_4(project: Path, store_uri: str) -> None:
     words = complaint("leaderboard", "course", "--tracking-uri", store_uri, code=4, folder=project)
     assert "has no completed trial" in words
+
+
+@pytest.mark.parametrize("command", ["ui", "serve"])
+def test_a_port_that_is_taken_is_2_before_anything_is_started(command: str, project: Path, store_uri: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        words = complaint(command, "--port", f"{port}", code=2, folder=project, MLFLOW_TRACKING_URI=store_uri)
+    assert words.startswith(f"fashion-tuning: port {port} is taken")
+    assert re.search(rf"what to do: fashion-tuning {command} --port \d+\n$", words)
 
 
 BUG = """

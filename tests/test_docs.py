@@ -181,7 +181,7 @@ def test_the_changelog_has_this_version() -> None:
 
 def test_every_exit_code_stands_in_the_readme() -> None:
     source = (PROJECT / "fashion_tuning" / "errors.py").read_text(encoding="utf-8")
-    codes = set(re.findall(r"exit_code = (\d+)", source)) | {"0", "1", "130"}
+    codes = set(re.findall(r"exit_code = (\d+)", source)) | {"0", "1", "130", "141"}
     paragraph = re.search(r"^Exit codes: (.*?)\n\n", README, re.DOTALL | re.MULTILINE)
     assert paragraph is not None
     assert set(re.findall(r"(?:^|·\s)(\d+) ", paragraph[1])) == codes

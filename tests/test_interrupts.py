@@ -26,6 +26,14 @@ main()
 """
 
 
+SLOW_END = """
+import atexit
+from fashion_tuning import main as ending
+ending.SECONDS_TO_END = 0.2
+atexit.register(time.sleep, 0.6)
+"""
+
+
 def program(seconds: float) -> list[str]:
     return [sys.executable, "-c", LONG, "work", f"{seconds}"]
 
@@ -41,6 +49,18 @@ def test_a_signal_is_answered_with_130(number: int, tmp_path: Path) -> None:
         assert process.stdout.read() == "closed what was open\n"
         assert process.stderr.read() == "fashion-tuning: interrupted; the same command goes on where it stopped\n"
     assert process.returncode == 130
+
+
+def test_a_command_that_ends_regularly_by_a_signal_has_all_its_time(tmp_path: Path) -> None:
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", LONG.replace("finally:", "except KeyboardInterrupt:"), "work", "60"]
+    command[2] = command[2].replace("main()", f"{SLOW_END}main()")
+    with subprocess.Popen(command, env=clean_environment(tmp_path), stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "closed what was open\n"
+    assert process.returncode == 0
 
 
 def test_nohup_is_heeded(tmp_path: Path) -> None:
@@ -72,22 +92,21 @@ def test_a_terminal_that_is_closed_ends_what_runs_in_it(tmp_path: Path) -> None:
     assert process.wait(timeout=10) == 130
 
 
-CLOSED_WORKER = """
-import os, signal, time
-from fashion_tuning.study.executors import Worker
+WITH_A_WORKER = """
+import time
 from fashion_tuning.main import _interruptible
-with _interruptible():
-    worker = Worker()
-    print(worker.pid, flush=True)
-    time.sleep(60)
+from fashion_tuning.study.executors import Worker
+if __name__ == "__main__":
+    with _interruptible():
+        print(Worker().pid, flush=True)
+        time.sleep(60)
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_worker_that_is_just_beginning_leaves_a_signal_to_the_coordinator(number: int, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    lines = CLOSED_WORKER.strip().splitlines()
-    script.write_text("\n".join([*lines[:3], 'if __name__ == "__main__":', *(f"    {line}" for line in lines[3:])]))
+    script.write_text(WITH_A_WORKER)
     with subprocess.Popen(
         [sys.executable, script],
         env=clean_environment(tmp_path),
@@ -99,9 +118,8 @@ def test_a_worker_that_is_just_beginning_leaves_a_signal_to_the_coordinator(numb
         assert process.stdout is not None
         assert process.stderr is not None
         worker = int(process.stdout.readline())
-        os.killpg(worker_group := process.pid, number)
+        os.killpg(process.pid, number)
         errors = process.stderr.read()
-    assert worker_group
     assert errors.count("Traceback") == 1  # the coordinator's own, which main.py words
     deadline = time.monotonic() + 10
     while Path(f"/proc/{worker}").exists():

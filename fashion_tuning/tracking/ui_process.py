@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-SECONDS_TO_END = 3.0
+SECONDS_TO_END = 2.0
 
 
 def run_ui() -> None:
