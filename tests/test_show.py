@@ -13,16 +13,19 @@ from pathlib import Path
 import pytest
 from small_board import STUDY, small_board
 
+from fashion_tuning.model.cache import CacheEntry
+from fashion_tuning.service.predict import Prediction
+from fashion_tuning.show_models import ModelTerminal
 from fashion_tuning.show_studies import StudyTerminal
 
 
-def on_a_terminal(show: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The lines that `show` writes to a pseudo-terminal of 80 characters in the place of stdout."""
+def on_a_terminal(show: Callable[[], object], monkeypatch: pytest.MonkeyPatch, *, columns: int = 80) -> list[str]:
+    """The lines that `show` writes to a pseudo-terminal of so many characters in the place of stdout."""
     far_end, near_end = pty.openpty()
     with ThreadPoolExecutor() as pool, monkeypatch.context() as patch:
         written = pool.submit(_read_to_the_end, far_end)
         with os.fdopen(near_end, "w", encoding="utf-8") as terminal:
-            patch.setenv("COLUMNS", "80")
+            patch.setenv("COLUMNS", f"{columns}")
             patch.setenv("TERM", "xterm")
             patch.setattr(sys, "stdout", terminal)
             show()
@@ -52,6 +55,34 @@ def test_a_leaderboard_fits_a_terminal_of_80_characters(monkeypatch: pytest.Monk
     assert any(line.startswith("=  2 more tie with the best") for line in lines)
     assert any("published: " in line for line in lines)
     assert "failed: trial 21: diverged: loss is NaN in epoch 2" in lines
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100, 150])
+def test_rows_are_whole_at_every_width(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = on_a_terminal(lambda: StudyTerminal().leaderboard(small_board()), monkeypatch, columns=columns)
+    rows = lines[2 : next(number for number, line in enumerate(lines) if line.startswith("=  "))]
+    text = "\n".join(rows)
+    assert "…" not in text
+    assert max(map(len, rows)) <= columns
+    assert text.count("0.000517") == text.count("10/10") == text.count("112.3") == 20
+    assert all(f"{trial:02d}" * 4 in text for trial in range(1, 21))
+    assert not [line for line in lines if line != line.rstrip()]
+
+
+def test_what_goes_into_a_file_has_no_space_at_the_end_of_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = ModelTerminal()
+    terminal.leaderboard(small_board())
+    terminal.cache(Path("/cache"), [CacheEntry("features", "0123", Path("/cache/0123"), 2_000_000, "complete", 0.0)])
+    terminal.predictions([Prediction(Path("a hat.jpg"), (("hat", 0.9), ("dress", 0.1)), 0.5)])
+    terminal.next_steps(STUDY, tracking_uri=None, card_path=Path("card.toml"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 35
+    assert not [line for line in lines if line != line.rstrip()]
+
+
+def test_the_name_of_a_file_says_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    StudyTerminal().line("  :hat:/\x1b[31m.jpg: truncated")
+    assert capsys.readouterr().out == "  :hat:/\ufffd[31m.jpg: truncated\n"
 
 
 def test_a_leaderboard_in_a_pipe_has_whole_run_ids_and_sources(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Tables for every width: whole rows where they fit, else blocks; never a space at the end of a line."""
 
 import pytest
+from command_line import PROJECT
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -36,6 +37,11 @@ def test_every_cell_is_there_whole_at_any_width(table: Table, width: int | None)
         pieces = (f"  {name} {cell}" for row in table.rows for name, cell in zip(table.columns, row, strict=True))
         longest = max(map(cell_len, pieces))
         assert all(cell_len(line) <= max(width, longest) for line in lines)
+
+
+def test_every_table_is_made_here() -> None:
+    sources = (PROJECT / "fashion_tuning").rglob("*.py")
+    assert not [path.name for path in sources if "rich.table" in path.read_text(encoding="utf-8")]
 
 
 def small_table(*, below: bool = False) -> Table:
