@@ -54,7 +54,9 @@ def _run() -> int:
             )
     except FashionTuningError as error:
         return _complain(str(error), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        if isinstance(error.__context__, EOFError):  # typer takes a file that ends too soon for a closed prompt
+            return _complain_of_bug(error.__context__)
         return _complain(_how_to_go_on(), INTERRUPTED)
     except typer.TyperException as error:
         text = error.format_message()
@@ -70,12 +72,17 @@ def _run() -> int:
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit) and isinstance(error.__context__, OSError):
             error = error.__context__  # typer ends silently at any broken pipe; standard output's is met above
-        if os.environ.get("FASHION_TUNING_DEBUG"):
-            traceback.print_exc()
-        if (refused := _refusal(error)) is not None:
-            return _complain(str(refused), refused.exit_code)
-        return _complain(f"a bug: {type(error).__name__}: {error}\nrun it again with: fashion-tuning --debug ...", 70)
+        return _complain_of_bug(error)
     return code if isinstance(code, int) else 0
+
+
+def _complain_of_bug(error: BaseException) -> int:
+    """Say what nothing else had words for: the machine's refusal wherever it was met, or a bug."""
+    if os.environ.get("FASHION_TUNING_DEBUG"):
+        traceback.print_exception(error)
+    if (refused := _refusal(error)) is not None:
+        return _complain(str(refused), refused.exit_code)
+    return _complain(f"a bug: {type(error).__name__}: {error}\nrun it again with: fashion-tuning --debug ...", 70)
 
 
 def _has_working_directory() -> bool:
@@ -88,7 +95,7 @@ def _has_working_directory() -> bool:
     return True
 
 
-def _refusal(error: Exception) -> DiskError | None:
+def _refusal(error: BaseException) -> DiskError | None:
     """What the machine refused, in whatever library that was met; None for a bug."""
     if isinstance(error, OSError):
         return refusal(error)
