@@ -30,6 +30,7 @@ from fashion_tuning.options import (
     TimeoutOption,
     cache_folder,
     environment_folder,
+    expand_paths,
 )
 
 app = typer.Typer(
@@ -77,7 +78,9 @@ def data(data_dirs: DataOptions = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def tune(
-    card: Annotated[Path, typer.Argument(help="The experiment card.")] = Path("experiments/xception_150.toml"),
+    card: Annotated[Path, typer.Argument(callback=expand_paths, help="The experiment card.")] = Path(
+        "experiments/xception_150.toml"
+    ),
     max_trials: Annotated[
         int | None, typer.Option(min=1, help="Trials in all, in place of the card's number.", show_default=False)
     ] = None,
@@ -161,7 +164,8 @@ def leaderboard(
 def report(
     studies: StudiesArgument = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder to write to, instead of reports/STUDY.", show_default=False)
+        Path | None,
+        typer.Option(callback=expand_paths, help="Folder to write to, instead of reports/STUDY.", show_default=False),
     ] = None,
     tracking_uri: StoreOption = None,
     as_json: JsonOption = False,

@@ -20,6 +20,7 @@ from fashion_tuning.options import (
     ViewsOption,
     cache_folder,
     environment_folder,
+    expand_paths,
 )
 
 models = typer.Typer(rich_markup_mode=None)
@@ -93,7 +94,10 @@ def evaluate(
 
 @models.command()
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="Photos, folders of them, or - for one on standard input.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(callback=expand_paths, help="Photos, folders of them, or - for one on standard input."),
+    ],
     top: Annotated[int, typer.Option(min=1, help="How many categories to name.")] = 3,
     model: ModelOption = "fashion-classifier",
     average_views: ViewsOption = None,
@@ -121,7 +125,12 @@ def predict(
 def export(
     format: Annotated[str, typer.Option("--format", help="litert, onnx, openvino or saved_model.")],
     output: Annotated[
-        Path | None, typer.Option(help="Where to write it; default: the model's name here.", show_default=False)
+        Path | None,
+        typer.Option(
+            callback=expand_paths,
+            help="Where to write it; default: the model's name here.",
+            show_default=False,
+        ),
     ] = None,
     model: ModelOption = "fashion-classifier",
     data_dir: DataOption = None,
@@ -145,7 +154,7 @@ def export(
 
 @models.command()
 def imagenet(
-    file: Annotated[Path, typer.Argument(help="A photo.")],
+    file: Annotated[Path, typer.Argument(callback=expand_paths, help="A photo.")],
     as_json: JsonOption = False,
 ) -> None:
     """Show the untouched Xception's five likeliest ImageNet classes of a photo."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fashion_tuning.options import JsonOption, StoreOption, ViewsOption
+from fashion_tuning.options import JsonOption, StoreOption, ViewsOption, expand_paths
 
 service = typer.Typer(rich_markup_mode=None)
 feedback = typer.Typer(help="What users of the service have chosen.", no_args_is_help=True, rich_markup_mode=None)
@@ -49,6 +49,7 @@ def serve(
         Path | None,
         typer.Option(
             "--feedback",
+            callback=expand_paths,
             show_default=False,
             help="SQLite file to keep chosen categories in; pictures only where their owners consent.",
         ),
@@ -76,8 +77,10 @@ def serve(
 
 @feedback.command("export")
 def export(
-    file: Annotated[Path, typer.Argument(help="What serve --feedback wrote.")],
-    folder: Annotated[Path, typer.Argument(help="Where to write one folder per category; may exist.")],
+    file: Annotated[Path, typer.Argument(callback=expand_paths, help="What serve --feedback wrote.")],
+    folder: Annotated[
+        Path, typer.Argument(callback=expand_paths, help="Where to write one folder per category; may exist.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Write the pictures that were given with consent as a folder per chosen category."""

@@ -13,6 +13,7 @@ from fashion_tuning.errors import UsageError
 from fashion_tuning.launch import draw_photos, find_inputs, find_photos, refuse_photos
 from fashion_tuning.launch_report import report_at_end
 from fashion_tuning.model.weights import get_all_weights
+from fashion_tuning.paths import expand
 from fashion_tuning.quiet import silent_stderr
 from fashion_tuning.show_models import ModelTerminal
 from fashion_tuning.study.executors import Worker
@@ -47,7 +48,7 @@ def start_final(
     Raises:
       FashionTuningError: Of the kind that says what a person has to do.
     """
-    path = Path(name) if name.endswith(".toml") else None
+    path = expand(name) if name.endswith(".toml") else None
     card = load_card(path) if path else None
     text = path.read_text(encoding="utf-8") if path else ""
     if card is not None and card.photos == "drawn":

@@ -10,6 +10,15 @@ import typer
 from platformdirs import user_cache_path
 
 from fashion_tuning.errors import UsageError
+from fashion_tuning.paths import expand
+
+
+def expand_paths(paths: Path | list[Path] | None) -> Path | list[Path] | None:
+    """Expands what an option or an argument of paths was given: a shell does so for some ways to give a path alone."""
+    if paths is None:
+        return None
+    return expand(paths) if isinstance(paths, Path) else [expand(path) for path in paths]
+
 
 READING = 20.0  # seconds that those who only read wait for a store
 
@@ -27,6 +36,7 @@ DataOption = Annotated[
     Path | None,
     typer.Option(
         "--data",
+        callback=expand_paths,
         help="Folder of photos: train/ validation/ test/, or one folder per class; default: FASHION_TUNING_DATA.",
         show_default=False,
     ),
@@ -35,6 +45,7 @@ DataOptions = Annotated[
     list[Path] | None,
     typer.Option(
         "--data",
+        callback=expand_paths,
         metavar="<path>",
         help="As FASHION_TUNING_DATA: folder of photos; given again, a labelled folder whose photos join train.",
         show_default=False,
@@ -74,14 +85,14 @@ ModelOption = Annotated[
 def environment_folder() -> Path | None:
     """The folder that FASHION_TUNING_DATA names, if any."""
     named = os.environ.get("FASHION_TUNING_DATA")
-    return Path(named) if named else None
+    return expand(named) if named else None
 
 
 def cache_folder() -> Path:
     """FASHION_TUNING_CACHE, or the system's place for caches."""
     named = os.environ.get("FASHION_TUNING_CACHE")
     if named:
-        return Path(named).absolute()
+        return expand(named).absolute()
     try:
         return user_cache_path("fashion-tuning")
     except RuntimeError as error:  # a user without a home

@@ -15,6 +15,7 @@ from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.data.verify import MAX_LEFT_OUT
 from fashion_tuning.errors import DataError
 from fashion_tuning.files import disk_errors
+from fashion_tuning.paths import expand
 
 # Raise it when a change of this module puts another file into the folder.
 JOINED_VERSION: Final = 1
@@ -60,7 +61,7 @@ def labelled_photos(folder: Path, classes: Collection[str]) -> tuple[list[tuple[
     Raises:
       DataError: It is no such folder, has a class that the data set has not, or can't be read.
     """
-    folder = Path(os.path.realpath(folder.expanduser()))
+    folder = Path(os.path.realpath(expand(folder)))
     if not is_folder(folder):
         raise DataError(f"no folder {folder}", expected=_LAYOUT, action="name another with the second --data")
     known = {composed(label): label for label in classes}

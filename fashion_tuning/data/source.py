@@ -19,6 +19,7 @@ from fashion_tuning.data.verify import Progress, Verification, verified
 from fashion_tuning.errors import DataError, FashionTuningError
 from fashion_tuning.files import disk_errors, sha256_of
 from fashion_tuning.locks import locked
+from fashion_tuning.paths import expand, make_legible
 
 _logger = logging.getLogger(__name__)
 
@@ -79,12 +80,13 @@ def open_dataset(
         verification = _verified(root, cache_dir=cache_dir, progress=progress)
         left_out = (*base.verification.left_out, *(one for _, ones in found for one in ones), *verification.left_out)
         verification = replace(verification, left_out=left_out)
-        return Dataset(f"{base.name} and {', '.join(one.name for one in joining)}", root, "folder", verification)
+        name = f"{base.name} and {', '.join(make_legible(one.name) for one in joining)}"
+        return Dataset(name, root, "folder", verification)
     if data_dir is not None:
-        root = Path(os.path.realpath(data_dir.expanduser()))  # resolve() stumbles over links in a circle
+        root = Path(os.path.realpath(expand(data_dir)))  # resolve() stumbles over links in a circle
         verification = _verified(root, cache_dir=cache_dir, progress=progress)
         known = verification.manifest.digest == shipped.digest
-        return Dataset(NAME if known else root.name, root, "folder", verification)
+        return Dataset(NAME if known else make_legible(root.name), root, "folder", verification)
     root = cache_dir.resolve() / "photos" / f"{NAME}-{COMMIT[:12]}"
     verification = _made(
         root,

@@ -16,6 +16,7 @@ from fashion_tuning.errors import ParityError, UsageError
 from fashion_tuning.files import disk_errors
 from fashion_tuning.model.exporting import FORMATS, export_model, load_runner, require_exporter
 from fashion_tuning.model.shipped import load
+from fashion_tuning.paths import make_legible
 
 TOLERANCE: Final = 1e-4  # of probabilities, in float32
 BATCH_SIZES: Final = (1, 16)
@@ -81,6 +82,8 @@ def export(model_file: Path, format: str, target: Path, *, pixels: np.ndarray) -
     suffix = FORMATS[format].suffix
     if target.suffix != suffix:
         raise UsageError(f"{target} for format {format}", expected=f"a name that ends with {suffix or 'no suffix'}")
+    if make_legible(target) != str(target):  # no exporter can write it
+        raise UsageError(f"{make_legible(target)} is no name in UTF-8", action="name another with --output")
     if target.exists():
         raise UsageError(f"{target} exists", expected="a new path", action="name another with --output")
     model, _ = load(model_file)

@@ -9,6 +9,7 @@ from fashion_tuning.errors import UsageError
 from fashion_tuning.files import sha256_of
 from fashion_tuning.model.checkpoint import BrokenCheckpointError
 from fashion_tuning.model.shipped import read_card
+from fashion_tuning.paths import expand
 from fashion_tuning.service.loaded import ENGINES, Loaded, answers_as_measured, load_model
 
 _INSIDE = ("model.keras", "data/model.keras")  # of a folder, and of one that MLflow made
@@ -75,7 +76,7 @@ def find_source(
     """
     if engine not in ENGINES:
         raise UsageError(f"engine {engine!r}", expected=f"one of {', '.join(ENGINES)}")
-    path = Path(model)
+    path = expand(model)
     if path.exists() or path.suffix == ".keras":
         return FolderSource(path, engine=engine, average_views=average_views)
     # MLflow takes seconds to import, and a folder needs none of it.

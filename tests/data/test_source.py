@@ -17,6 +17,14 @@ from fashion_tuning.errors import DataError, DiskError, PhotosUnreachableError
 PHOTOS = os.environ.get("FASHION_TUNING_DATA", "")
 
 
+def test_photos_in_a_folder_of_any_name_have_a_name_that_can_be_recorded(tmp_path: Path) -> None:
+    root = split_folders(tmp_path / os.fsdecode(b"100%20 \xe9?"))
+    dataset = open_dataset(root, cache_dir=tmp_path / "cache")
+    assert (dataset.name, dataset.root) == ("100%20 \ufffd?", root)
+    joined = open_dataset(split_folders(tmp_path / "base"), joining=[root / "train"], cache_dir=tmp_path / "cache")
+    joined.name.encode()
+
+
 def test_split_folders_are_used_as_they_are(tmp_path):
     root = split_folders(tmp_path / "my photos")
     dataset = open_dataset(root, cache_dir=tmp_path / "cache")

@@ -1,6 +1,7 @@
 """Exports of a small whole model: each format that is installed agrees with Keras, each other says what it needs."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,9 @@ def test_another_format_is_a_mistake() -> None:
 def test_a_name_that_does_not_end_as_the_format_does(model_file: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected"):
         export(model_file, "saved_model", tmp_path / "model.pb", pixels=PIXELS)
+
+
+def test_a_name_that_no_exporter_can_write(model_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="UTF-8"):
+        export(model_file, "saved_model", tmp_path / os.fsdecode(b"lat\xe9"), pixels=PIXELS)
+    assert list(tmp_path.iterdir()) == []
