@@ -45,6 +45,12 @@ FINAL_FAIL_POINTS: Final = (
     "look",  # an evaluation run is begun
     "evaluation",  # and FINISHED
 )
+# What a command passes that finds a local store moved or copied to where it is.
+MOVED_FAIL_POINTS: Final = (
+    "store copied",  # as it was, beside it
+    "locations",  # of its artifacts are put right
+)
+_ALL: Final = (*FAIL_POINTS, *FINAL_FAIL_POINTS, *MOVED_FAIL_POINTS)
 
 _passed: Counter[str] = Counter()
 
@@ -55,8 +61,8 @@ def passed(name: str) -> None:
     Raises:
       ValueError: No such point.
     """
-    if name not in (*FAIL_POINTS, *FINAL_FAIL_POINTS):
-        raise ValueError(f"fail point {name!r}, expected one of {', '.join((*FAIL_POINTS, *FINAL_FAIL_POINTS))}")
+    if name not in _ALL:
+        raise ValueError(f"fail point {name!r}, expected one of {', '.join(_ALL)}")
     wanted, _, number = os.environ.get(SETTING, "").partition(":")
     if wanted != name:
         return

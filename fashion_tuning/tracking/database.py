@@ -7,10 +7,9 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from glob import escape
 from pathlib import Path
-from urllib.parse import unquote
 
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -18,6 +17,7 @@ from fashion_tuning.errors import StoreError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import replacing
 from fashion_tuning.locks import locked
+from fashion_tuning.paths import file_uri, local_path, sqlite_uri
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlruns"
@@ -26,16 +26,17 @@ ELSEWHERE = "name a store on another disk with --tracking-uri"
 
 def sqlite_folder(uri: str) -> Path | None:
     """The folder of a local database, None where a URI means something else."""
-    return sqlite_file(uri).parent if uri.startswith("sqlite:///") else None
+    file = sqlite_file(uri)
+    return file.parent if file else None
 
 
-def sqlite_file(uri: str) -> Path:
-    """The file of a sqlite:/// URI."""
-    return Path(unquote(uri.removeprefix("sqlite:///")))
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a local database, None where a URI means something else."""
+    return local_path(uri) if uri.startswith(("sqlite:///", "sqlite+pysqlite:///")) else None
 
 
-def alone(folder: Path | None, *, seconds: float, tell: Callable[[str], None]) -> AbstractContextManager[None]:
-    """Holds the lock under which a local database is made; nothing for None.
+def alone(folder: Path, *, seconds: float, tell: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Holds the lock under which a local database is made, and the places of its artifacts are put right.
 
     Args:
       seconds: How long to wait for another process that has it; `tell` is given a line about that.
@@ -44,8 +45,6 @@ def alone(folder: Path | None, *, seconds: float, tell: Callable[[str], None]) -
       DiskError: The folder can't be written.
       StoreError: The lock was waited for in vain.
     """
-    if folder is None:
-        return nullcontext()
     return locked(_lock_path(folder), instead=ELSEWHERE, seconds=seconds, tell=tell, error=StoreError)
 
 
@@ -92,7 +91,7 @@ def make_database(path: Path) -> None:
         for remains in path.parent.glob(f".{escape(path.stem)}-*[0-9]{escape(path.suffix)}*"):
             remains.unlink()  # of a process that was killed: the lock is ours
         with replacing(path, instead=ELSEWHERE) as temporary:
-            made = SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / ARTIFACTS).as_uri())
+            made = SqlAlchemyStore(sqlite_uri(temporary), file_uri(path.parent / ARTIFACTS))
             made.engine.dispose()
         passed("database")
     # What is wrong with the file is better told by MLflow's own opening of it.
@@ -107,7 +106,7 @@ def copied(path: Path, folder: Path) -> str:
     try:
         # A writer may be at work beside it.
         with (
-            closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(f"{file_uri(path)}?mode=ro", uri=True)) as source,
             closing(sqlite3.connect(target)) as copy,
         ):
             source.backup(copy)
@@ -122,7 +121,7 @@ def copied(path: Path, folder: Path) -> str:
                 f"the tracking store {path} can't be read: {error.strerror}",
                 action="ask its owner for permission, or name another with --tracking-uri",
             ) from error
-    return f"sqlite:///{target}"
+    return sqlite_uri(target)
 
 
 def _lock_path(folder: Path) -> Path:

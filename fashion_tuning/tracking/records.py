@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from mlflow.entities import LifecycleStage, Run, ViewType
@@ -13,6 +12,7 @@ from mlflow.entities import LifecycleStage, Run, ViewType
 from fashion_tuning.errors import StoreError
 from fashion_tuning.files import scratch_folder
 from fashion_tuning.hyperparameters import Value
+from fashion_tuning.paths import local_path
 from fashion_tuning.tracking.lease import OWNER, Owner, parse_owner
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.tag_names import (
@@ -252,9 +252,9 @@ def artifacts(store: Store, run_id: str, path: str = "") -> Iterator[Path]:
     Raises:
       StoreError: They can't be had.
     """
-    uri = urlsplit(store.call(lambda client: client.get_run(run_id)).info.artifact_uri)
-    if uri.scheme in ("", "file"):
-        yield Path(unquote(uri.path))
+    local = local_path(store.call(lambda client: client.get_run(run_id)).info.artifact_uri)
+    if local is not None:
+        yield local
         return
     with scratch_folder() as folder:
         store.download(run_id, folder, path)

@@ -8,38 +8,27 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
 from fashion_tuning.errors import StoreError, UsageError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import SCRATCH, disk_errors
-from fashion_tuning.tracking.connecting import connect
-from fashion_tuning.tracking.database import (
-    ARTIFACTS,
-    DATABASE,
-    ELSEWHERE,
-    alone,
-    can_write,
-    copied,
-    make_database,
-    require_file,
-    sqlite_file,
-    sqlite_folder,
-)
+from fashion_tuning.paths import expand, file_uri, sqlite_uri
+from fashion_tuning.tracking.database import ARTIFACTS, DATABASE, ELSEWHERE, sqlite_file, sqlite_folder
 from fashion_tuning.tracking.failures import FAILURES, ArtifactError
+from fashion_tuning.tracking.opening import Opening
 from fashion_tuning.tracking.patience import Patience
 from fashion_tuning.tracking.remedies import deleted_experiment_error
 from fashion_tuning.tracking.sharing import require_shared
 
 PATIENCE = 300.0  # seconds
-OPENING = 20.0  # seconds: a server that was never there is rather a mistake than an outage
 
 T = TypeVar("T")
 
@@ -54,9 +43,7 @@ class Store:
       patience: Seconds to wait for a store that is locked, away or overloaded.
       tell: Given a line when the waiting begins and when it ends.
 
-    A local database is made here, under a file lock: MLflow's own creation fails where two
-    processes start at once. It is in write-ahead mode, so that readers and the writer do not
-    wait for each other (sqlite.org/wal.html).
+    A local one belongs to the folder where its database lies, and so do its artifacts.
 
     Raises:
       UsageError: must_exist, and there is none.
@@ -75,23 +62,14 @@ class Store:
         self.uri = resolve_uri(uri)
         self.folder = sqlite_folder(self.uri)
         self._patience = Patience(self.uri, seconds=patience, tell=tell)
-        if self.folder:
-            require_file(sqlite_file(self.uri))
-        if must_exist and self.folder and not sqlite_file(self.uri).exists():
-            raise UsageError(
-                f"no tracking store {self.uri}",
-                expected="a store with a study",
-                action="fashion-tuning tune experiments/xception_150.toml makes one; or go where it was run",
-            )
-        self._copy: TemporaryDirectory[str] | None = None
-        opened = self.uri
-        if must_exist and self.folder and not can_write(sqlite_file(self.uri)):
-            self._copy = TemporaryDirectory(prefix="fashion-tuning-")
-            opened = copied(sqlite_file(self.uri), Path(self._copy.name))
-        with alone(sqlite_folder(opened), seconds=patience, tell=tell):
-            if self.folder and not must_exist:
-                self._patience.run(lambda: make_database(sqlite_file(opened)))
-            self.client = self._patience.run(lambda: connect(opened), seconds=None if self.folder else OPENING)
+        self._opening = Opening(self.uri, self._patience, must_exist=must_exist, seconds=patience, tell=tell)
+        self.client: MlflowClient = self._opening.client
+        self._repositories: dict[str, ArtifactRepository] = {}
+
+    @property
+    def opened(self) -> str:
+        """The URI of what is opened: another than the store's where a copy of it is read."""
+        return self._opening.uri
 
     @property
     def mlflow_address(self) -> str:
@@ -161,7 +139,7 @@ class Store:
 
         def operation(client: MlflowClient) -> None:
             with nullcontext() if self.folder else _worded_artifact_errors():
-                client.log_artifact(run_id, str(path), folder or None)
+                self._repository(client, run_id).log_artifact(str(path), folder or None)
 
         with disk_errors(path, instead=ELSEWHERE):
             self.call(operation)
@@ -170,12 +148,18 @@ class Store:
         """Removes an artifact of a run, or a folder of them, if it is there; raises as `upload` does."""
 
         def operation(client: MlflowClient) -> None:
-            uri = client.get_run(run_id).info.artifact_uri
             with nullcontext() if self.folder else _worded_artifact_errors(), suppress(FileNotFoundError):
-                get_artifact_repository(uri, tracking_uri=self.uri).delete_artifacts(path)
+                self._repository(client, run_id).delete_artifacts(path)
 
         with disk_errors(Path(path), instead=ELSEWHERE):
             self.call(operation)
+
+    def _repository(self, client: MlflowClient, run_id: str) -> ArtifactRepository:
+        """Where a run's artifacts lie; MLflow keeps that by run for all stores of a process, and copies share runs."""
+        if run_id not in self._repositories:
+            uri = client.get_run(run_id).info.artifact_uri
+            self._repositories[run_id] = get_artifact_repository(uri, tracking_uri=self.uri)
+        return self._repositories[run_id]
 
     def download(self, run_id: str, folder: Path, path: str = "") -> None:
         """Copies a run's artifact of that path, or all of them below it, into a folder, where it has the same path.
@@ -249,7 +233,7 @@ class Store:
             require_shared(self.uri, experiment)
             if experiment is not None:
                 return experiment
-            location = (self.folder / ARTIFACTS / name).as_uri() if self.folder else None
+            location = file_uri(self.folder / ARTIFACTS / name) if self.folder else None
             tags = {"mlflow.note.content": description} if description else {}
             try:
                 made = client.create_experiment(name, location, tags)
@@ -287,9 +271,14 @@ def _worded_artifact_errors() -> Iterator[None]:
 def resolve_uri(uri: str | None) -> str:
     """The tracking URI that is meant, absolute: a relative one would depend on who reads it when."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE}"
-    if uri.startswith("sqlite:///"):
-        # One file, one name: locks are named by it.
-        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).resolve()}"
+    if file := sqlite_file(uri):
+        if "?" in uri:
+            raise UsageError(
+                f"tracking URI {uri!r} has options",
+                expected="the path of a database alone",
+                action="write a question mark in a name as %3F, and a percent sign as %25",
+            )
+        return sqlite_uri(expand(file).resolve())  # one file, one name: locks are named by it
     if "://" not in uri or urlsplit(uri).scheme == "file":
         raise StoreError(
             f"tracking URI {uri!r} is a folder",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from fashion_tuning.errors import StoreError
 from fashion_tuning.ports import listen
+from fashion_tuning.paths import file_uri
 from fashion_tuning.tracking.database import ARTIFACTS
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.ui_process import SECONDS_TO_END
@@ -27,9 +28,9 @@ def serve_ui(uri: str | None, *, port: int, announce: Callable[[str], None]) -> 
     if store.uri.startswith("http"):
         announce(f"this store is a server; its UI is at {store.uri}")
         return
-    arguments = ["--backend-store-uri", store.uri, "--host", HOST, "--port", str(port), "--workers", "1"]
+    arguments = ["--backend-store-uri", store.opened, "--host", HOST, "--port", str(port), "--workers", "1"]
     if store.folder:
-        arguments += ["--default-artifact-root", (store.folder / ARTIFACTS).as_uri()]
+        arguments += ["--default-artifact-root", file_uri(store.folder / ARTIFACTS)]
     listen(HOST, port, command=COMMAND).close()
     announce(f"MLflow UI: http://{HOST}:{port}  (store {store.uri}; Ctrl-C ends it)")
     # Its job processes take seven times 236 MB and half a minute, and nothing here needs them.
