@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 
 from fashion_tuning.errors import StoreError
-from fashion_tuning.ports import listen
 from fashion_tuning.paths import file_uri
+from fashion_tuning.ports import listen
 from fashion_tuning.tracking.database import ARTIFACTS
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.ui_process import SECONDS_TO_END
