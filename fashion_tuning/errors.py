@@ -1,5 +1,7 @@
 """Errors for a person, each with the exit code of the command that meets it."""
 
+from fashion_tuning.masking import mask
+
 
 class FashionTuningError(Exception):
     """A problem a person can act on: what was received, what was expected, what to do.
@@ -9,13 +11,14 @@ class FashionTuningError(Exception):
       expected: What it needs instead; left out where `received` says it all.
       action: What to do next, ideally a command to type.
 
-    The text of the exception is these parts, one line each. `exit_code` is what
-    the command line ends with.
+    The text of the exception is these parts, one line each, without the passwords of addresses in
+    them. `exit_code` is what the command line ends with.
     """
 
     exit_code = 70
 
     def __init__(self, received: str, *, expected: str = "", action: str = "") -> None:
+        received, expected, action = mask(received), mask(expected), mask(action)
         lines = [received]
         if expected:
             lines.append(f"expected: {expected}")

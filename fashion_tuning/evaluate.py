@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Final
 from zipfile import BadZipFile
 
 import numpy as np
@@ -30,11 +31,13 @@ from fashion_tuning.study.best_epoch import best_heads
 from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import averages, trial_key, trial_views
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
+from fashion_tuning.tracking.artifacts import artifacts
 from fashion_tuning.tracking.evaluation_run import BY, FINAL_RUN, LOOK, MODEL, SPLIT, look
-from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts
+from fashion_tuning.tracking.records import StudyRecord, TrialRecord
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.tag_names import MANIFEST, STUDY
 
+PREDICTIONS: Final = "predictions.npz"  # artifact of an evaluation run
 NUM_MISTAKES = 24
 
 
@@ -182,7 +185,11 @@ def read_evaluation(store: Store, run_id: str, recorded: RecordedStudy) -> Evalu
     if run is None:
         raise StoreError(f"no evaluation run {run_id} in {store.uri}")
     try:
-        with artifacts(store, run_id) as folder, (folder / "predictions.npz").open("rb") as file, np.load(file) as kept:
+        with (
+            artifacts(store, run_id, PREDICTIONS) as folder,
+            (folder / PREDICTIONS).open("rb") as file,
+            np.load(file) as kept,
+        ):
             probabilities, labels = kept["probabilities"], kept["labels"]
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise StoreError(f"the predictions of evaluation run {run_id} can't be read: {error}") from error
@@ -256,7 +263,7 @@ def _draw(
     classes = [list(asdict(one).values()) for one in figures.classes]
     write_text(folder / "classes.csv", _csv([list(asdict(figures.classes[0])), *classes]), instead=SCRATCH)
     np.savez(
-        folder / "predictions.npz",
+        folder / PREDICTIONS,
         probabilities=of_seeds,  # (seeds, photos, classes)
         labels=labels,
         paths=np.array([path for path, _, _ in ref.photos]),

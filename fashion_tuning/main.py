@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +19,7 @@ import typer
 from fashion_tuning.cli import app
 from fashion_tuning.errors import DiskError, FashionTuningError
 from fashion_tuning.files import refusal
+from fashion_tuning.masking import mask, mask_error
 from fashion_tuning.quiet import ignore_warnings
 from fashion_tuning.streams import ReaderGoneError, drop_output, guard_streams, refused_output
 
@@ -32,6 +35,9 @@ def main() -> NoReturn:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are no news to a person
     os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever a notebook nearby is set up for
     ignore_warnings()
+    # What libraries log, and what ends a thread, may name an address with its password.
+    logging.setLogRecordFactory(_MaskedRecord)
+    threading.excepthook = lambda died: _print_masked(died.exc_value)
     with _interruptible():
         code = _run() if _has_working_directory() else 2
         if code == INTERRUPTED:
@@ -79,7 +85,7 @@ def _run() -> int:
 def _complain_of_bug(error: BaseException) -> int:
     """Say what nothing else had words for: the machine's refusal wherever it was met, or a bug."""
     if os.environ.get("FASHION_TUNING_DEBUG"):
-        traceback.print_exception(error)
+        _print_masked(error)
     if (refused := _refusal(error)) is not None:
         return _complain(str(refused), refused.exit_code)
     return _complain(f"a bug: {type(error).__name__}: {error}\nrun it again with: fashion-tuning --debug ...", 70)
@@ -107,8 +113,20 @@ def _refusal(error: BaseException) -> DiskError | None:
 
 
 def _complain(text: str, code: int) -> int:
-    print(f"fashion-tuning: {text}", file=sys.stderr)
+    print(f"fashion-tuning: {mask(text)}", file=sys.stderr)
     return code
+
+
+class _MaskedRecord(logging.LogRecord):
+    def getMessage(self) -> str:
+        if self.exc_info and self.exc_info[1]:
+            mask_error(self.exc_info[1])
+        return mask(super().getMessage())
+
+
+def _print_masked(error: BaseException | None) -> None:
+    if error is not None and not isinstance(error, SystemExit):
+        print(mask("".join(traceback.format_exception(error))), end="", file=sys.stderr)
 
 
 def _how_to_go_on() -> str:

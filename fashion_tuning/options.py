@@ -53,7 +53,10 @@ DataOptions = Annotated[
 ]
 StoreOption = Annotated[
     str | None,
-    typer.Option("--tracking-uri", help="MLflow store; default: MLFLOW_TRACKING_URI, or mlflow.db here."),
+    typer.Option(
+        "--tracking-uri",
+        help="MLflow store, a password better by MLFLOW_TRACKING_PASSWORD; default: MLFLOW_TRACKING_URI, mlflow.db.",
+    ),
 ]
 TimeoutOption = Annotated[
     float | None,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fashion_tuning.hyperparameters import usual
+from fashion_tuning.masking import leave_password_out, mask_address
 from fashion_tuning.show import PROGRAM, Terminal
 from fashion_tuning.tables import Column, Table
 from fashion_tuning.wording import count
@@ -128,7 +129,7 @@ class StudyTerminal(Terminal):
         """
         if self.as_json:
             return
-        store = ["--tracking-uri", tracking_uri] if tracking_uri else []
+        store, first = _store_to_type(tracking_uri)
         photos = [word for folder in data_dirs for word in ("--data", str(folder))]
         steps = {
             "compare in MLflow": ["ui"],
@@ -137,7 +138,7 @@ class StudyTerminal(Terminal):
         }
         if card_path is not None:
             steps["go on to N trials"] = ["tune", str(card_path), "--max-trials", "N", *photos]
-        self.line("\nnext:")
+        self.line(f"\nnext{first}:")
         for meaning, arguments in steps.items():
             self.line(f"  {meaning:<17}  {shlex.join([_program(), *arguments, *store])}")
 
@@ -215,6 +216,15 @@ def _compared_table(comparison: Comparison) -> Table:
             *([one.row.also] if also else []),
         )
     return table
+
+
+def _store_to_type(tracking_uri: str | None) -> tuple[list[str], str]:
+    """The option that names a store again, without its password, and what has to be done for it to be enough."""
+    if not tracking_uri or mask_address(tracking_uri) == tracking_uri:
+        return ["--tracking-uri", tracking_uri] if tracking_uri else [], ""
+    if bare := leave_password_out(tracking_uri):
+        return ["--tracking-uri", bare], ", with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD set"
+    return [], ", with MLFLOW_TRACKING_URI set to the store, whose password is not repeated here"
 
 
 def _program() -> str:

@@ -36,7 +36,7 @@ def run(
         env=clean_environment(folder, **settings),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 

@@ -196,6 +196,50 @@ def test_a_bug_is_70_with_a_traceback_only_on_demand(tmp_path: Path) -> None:
     assert "Traceback" in loud.stderr
 
 
+SPILL = """
+import logging, threading
+from fashion_tuning.cli import app
+from fashion_tuning.main import main
+def fail(part):
+    raise ValueError(f"{part}: can't reach http://ana:geheim@host/api")
+@app.command()
+def spill() -> None:
+    try:
+        fail("logged")
+    except ValueError:
+        logging.getLogger("urllib3").exception("the log: retrying %s", "postgresql://ana:geheim@host/db")
+    thread = threading.Thread(target=fail, args=["a thread"])
+    thread.start()
+    thread.join()
+    try:
+        fail("a cause")
+    except ValueError as error:
+        raise RuntimeError("the end: https://host/?token=geheim") from error
+main()
+"""
+
+
+def test_whatever_a_library_says_of_a_password_is_masked(tmp_path: Path) -> None:
+    result = run("--debug", "spill", folder=tmp_path, program=[sys.executable, "-c", SPILL])
+    assert result.returncode == 70
+    said = result.stdout + result.stderr
+    assert "geheim" not in said
+    for part in (
+        "the log: retrying postgresql://ana:***@host/db",
+        "logged: can't reach http://ana:***@host/api",
+        "a thread: can't reach http://ana:***@host/api",
+        "a cause: can't reach http://ana:***@host/api",
+        "a bug: RuntimeError: the end: https://host/?token=***",
+    ):
+        assert part in said
+
+
+def test_an_address_that_is_none_is_told_without_its_password(tmp_path: Path) -> None:
+    words = complaint("leaderboard", "--tracking-uri", "ana:geheim@host:5000", code=5, folder=tmp_path)
+    assert "geheim" not in words
+    assert "ana:***@host:5000" in words
+
+
 @pytest.mark.parametrize("option", [[], ["--json"]], ids=["table", "json"])
 def test_a_reader_that_has_enough_gets_no_complaint(option: list[str], tmp_path: Path) -> None:
     command = [*PROGRAM, "cache", "list", *option]

@@ -42,6 +42,7 @@ ROOMS: list[set[str]] = [
     {"files", "backend", "options"},
     {"quiet", "pulse", "ports"},
     {"seeds", "wording", "streams", "fail_points", "errors", "paths"},
+    {"masking"},
 ]
 
 # A framework, and the only files that may import it: below a room, or one file.

@@ -129,6 +129,25 @@ def test_next_steps_can_be_typed(capsys: pytest.CaptureFixture[str], monkeypatch
     )
 
 
+@pytest.mark.parametrize(
+    ("address", "option", "first"),
+    [
+        ("http://ana:geheim@host:5000", " --tracking-uri http://host:5000", "MLFLOW_TRACKING_PASSWORD"),
+        ("postgresql://ana:geheim@host/db", "", "MLFLOW_TRACKING_URI"),
+        ("https://host/?token=geheim", "", "MLFLOW_TRACKING_URI"),
+    ],
+)
+def test_next_steps_leave_a_password_out(
+    address: str, option: str, first: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    StudyTerminal().next_steps(STUDY, tracking_uri=address, card_path=None)
+    said = capsys.readouterr().out
+    assert "geheim" not in said
+    assert f"  fashion-tuning leaderboard xception-150{option}\n" in said
+    assert f"{first} set" in said
+
+
 def test_next_steps_name_the_folders_of_photos_again(capsys: pytest.CaptureFixture[str]) -> None:
     StudyTerminal().next_steps(
         STUDY, tracking_uri=None, card_path=Path("card.toml"), data_dirs=[Path("my photos"), Path("more")]

@@ -9,7 +9,8 @@ from pathlib import Path
 from fashion_tuning.errors import StoreError
 from fashion_tuning.measures import sure_from
 from fashion_tuning.model.checkpoint import BrokenCheckpointError
-from fashion_tuning.tracking.records import TrialRecord, artifacts, read_predictions
+from fashion_tuning.tracking.artifacts import artifacts
+from fashion_tuning.tracking.records import TrialRecord, read_predictions
 from fashion_tuning.tracking.store import Store
 
 
@@ -21,13 +22,11 @@ def best_heads(store: Store, record: TrialRecord) -> Iterator[list[Path]]:
       StoreError: One of them turns out to be damaged while they are read.
     """
     epoch = int(record.metrics["best_epoch"])
-    with artifacts(store, record.run_id, "checkpoints") as folder:
-        paths = [
-            folder / f"checkpoints/seed_{seed}/epoch_{epoch:02d}.keras"
-            for seed in range(1, 1 + int(record.parameters["seeds"]))
-        ]
+    seeds = range(1, 1 + int(record.parameters["seeds"]))
+    files = [f"checkpoints/seed_{seed}/epoch_{epoch:02d}.keras" for seed in seeds]
+    with artifacts(store, record.run_id, *files) as folder:
         try:
-            yield paths
+            yield [folder / file for file in files]
         except BrokenCheckpointError as error:
             raise StoreError(
                 f"a checkpoint of run {record.run_id} can't be read: {error}",

@@ -17,7 +17,8 @@ from fashion_tuning.study.queue import MAX_ATTEMPTS
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
 from fashion_tuning.study.teacher import TARGETS, read_targets
 from fashion_tuning.study.trial_check import TrialCheck
-from fashion_tuning.tracking.records import StudyRecord, TrialRecord, artifacts, latest_attempts, read_attempts
+from fashion_tuning.tracking.artifacts import list_artifacts
+from fashion_tuning.tracking.records import StudyRecord, TrialRecord, latest_attempts, read_attempts
 from fashion_tuning.tracking.remedies import mlflow_command
 from fashion_tuning.tracking.store import Store
 
@@ -111,10 +112,10 @@ def _study_run(store: Store, study: StudyRecord) -> Iterator[str]:
         yield f"fashion.study is {study.study}, but fashion.parts have another digest, {digest}"
     if study.status == "RUNNING" and not study.runs:
         yield "RUNNING, but no live process owns it; the next start of its card closes it"
-    with artifacts(store, study.run_id) as folder:
-        for name in ("card.toml", "manifest.csv", "environment.txt"):
-            if not (folder / name).is_file() or not (folder / name).stat().st_size:
-                yield f"{name} is missing or empty"
+    sizes = list_artifacts(store, study.run_id)
+    for name in ("card.toml", "manifest.csv", "environment.txt"):
+        if sizes.get(name, 0) == 0:
+            yield f"{name} is missing or empty"
 
 
 def _standing(study: StudyRecord, metrics: Mapping[str, float], attempts: list[TrialRecord]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from fashion_tuning.config import Final
 from fashion_tuning.errors import NoTrialError, StoreError
 from fashion_tuning.hyperparameters import HYPERPARAMETERS, besides
 from fashion_tuning.study import selection
-from fashion_tuning.study.recorded import read_recorded
+from fashion_tuning.study.recorded import read_card
 from fashion_tuning.tracking.records import (
     StudyRecord,
     TrialRecord,
@@ -142,7 +142,7 @@ def choose(tied: Sequence[TrialRecord], *, rule: str) -> TrialRecord:
 
 def _rule(store: Store, study: StudyRecord) -> str:
     try:
-        return read_recorded(store, study).card.final.choose
+        return read_card(store, study).final.choose
     except StoreError:
         return Final().choose  # `check` says what is wrong with the card on record
 

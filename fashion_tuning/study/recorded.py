@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fashion_tuning.backbones import BACKBONES
 from fashion_tuning.config import Card, parse_card
@@ -13,8 +14,12 @@ from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.errors import FashionTuningError, StoreError
 from fashion_tuning.model.features import FeatureKey
 from fashion_tuning.study.inputs import TEACHER, WEIGHTS_OF, Features
-from fashion_tuning.tracking.records import StudyRecord, artifacts, read_source
+from fashion_tuning.tracking.artifacts import artifacts
+from fashion_tuning.tracking.records import StudyRecord, read_source
 from fashion_tuning.tracking.store import Store
+
+CARD: Final = "card.toml"
+MANIFEST: Final = "manifest.csv"
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,16 @@ class RecordedStudy:
         return Features(self.card, self.keys, self.manifest, cache_dir)
 
 
+def read_card(store: Store, record: StudyRecord) -> Card:
+    """Reads back the card of a study, as it is kept with its run.
+
+    Raises:
+      StoreError: It is missing or damaged.
+    """
+    with artifacts(store, record.run_id, CARD) as folder, _usable(record, "card"):
+        return parse_card((folder / CARD).read_text(encoding="utf-8"), name=CARD)
+
+
 def read_recorded(store: Store, record: StudyRecord) -> RecordedStudy:
     """Reads a study back from its run.
 
@@ -52,14 +67,10 @@ def read_recorded(store: Store, record: StudyRecord) -> RecordedStudy:
       StoreError: Its card or its manifest is missing or damaged, or of another version.
     """
     source = read_source(store, record.run_id)
-    with artifacts(store, record.run_id) as folder:
-        try:
-            card_text = (folder / "card.toml").read_text(encoding="utf-8")
-            card = parse_card(card_text, name="card.toml")
-            manifest = Manifest.from_csv((folder / "manifest.csv").read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, FashionTuningError) as error:
-            reason = str(error).splitlines()[0]
-            raise StoreError(f"study run {record.run_id} has no usable card or manifest: {reason}") from error
+    with artifacts(store, record.run_id, CARD, MANIFEST) as folder, _usable(record, "card or manifest"):
+        card_text = (folder / CARD).read_text(encoding="utf-8")
+        card = parse_card(card_text, name=CARD)
+        manifest = Manifest.from_csv((folder / MANIFEST).read_text(encoding="utf-8"))
     inputs = record.parts.get("inputs")
     try:
         parts: dict[str, Any] = dict(inputs)  # type: ignore[call-overload]
@@ -79,3 +90,12 @@ def read_recorded(store: Store, record: StudyRecord) -> RecordedStudy:
     return RecordedStudy(
         record, card, card_text, manifest, keys, training_version, teacher, Path(source) if source else None
     )
+
+
+@contextmanager
+def _usable(record: StudyRecord, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, UnicodeDecodeError, FashionTuningError) as error:
+        reason = str(error).splitlines()[0]
+        raise StoreError(f"study run {record.run_id} has no usable {what}: {reason}") from error

@@ -23,13 +23,9 @@ from fashion_tuning.study.recorded import RecordedStudy, read_recorded
 from fashion_tuning.study.replay_comparison import Comparison, compare
 from fashion_tuning.study.teacher import TARGETS, read_targets
 from fashion_tuning.study.trial_check import TrialCheck
+from fashion_tuning.tracking.artifacts import artifacts
 from fashion_tuning.tracking.provenance import machine, versions
-from fashion_tuning.tracking.records import (
-    TrialRecord,
-    artifacts,
-    read_origin,
-    read_trial,
-)
+from fashion_tuning.tracking.records import TrialRecord, read_origin, read_trial
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.trial_run import save_predictions
 
@@ -238,10 +234,10 @@ def _repair(
     for path in list(scratch.glob("seed_*")):
         (scratch / "checkpoints").mkdir(exist_ok=True)
         path.rename(scratch / "checkpoints" / path.name)
-    with artifacts(store, record.run_id) as kept:
-        for name in look.damaged:
-            folder = Path(name).parent.as_posix()
+    for name in look.damaged:
+        folder = Path(name).parent.as_posix()
+        with artifacts(store, record.run_id, name) as kept:
             if (kept / name).exists():
                 store.upload(record.run_id, kept / name, f"broken/{folder}")
-            store.upload(record.run_id, scratch / name, folder)
+        store.upload(record.run_id, scratch / name, folder)
     return look.damaged

@@ -21,6 +21,7 @@ from fashion_tuning.study.executors import Worker
 from fashion_tuning.study.inputs import StudyInputs, card_views, sizing
 from fashion_tuning.study.ownership import is_free
 from fashion_tuning.study.queue import TrialQueue
+from fashion_tuning.tracking.artifacts import list_artifacts
 from fashion_tuning.tracking.records import StudyRecord, TrialRecord, find_left, find_studies, read_attempts
 from fashion_tuning.tracking.states import remove_states
 from fashion_tuning.tracking.store import Store
@@ -100,7 +101,7 @@ def log_views(inputs: StudyInputs, run: StudyRun) -> None:
       StoreError, DiskError: The store or a disk refuses.
     """
     views = card_views(inputs.card)
-    if not views or any(one.path == VIEWS for one in run.store.call(lambda client: client.list_artifacts(run.run_id))):
+    if not views or VIEWS in list_artifacts(run.store, run.run_id):
         return
     manifest = inputs.dataset.manifest
     first = {photo.label: photo for photo in reversed(manifest.select("train"))}

@@ -29,7 +29,8 @@ from fashion_tuning.study.inputs import StudyInputs, card_views, trial_key
 from fashion_tuning.study.leaderboard import leaderboard
 from fashion_tuning.study.lookup import find_study
 from fashion_tuning.study.recorded import RecordedStudy, read_recorded
-from fashion_tuning.tracking.records import TrialRecord, artifacts, find_studies, read_trial
+from fashion_tuning.tracking.artifacts import artifacts
+from fashion_tuning.tracking.records import TrialRecord, find_studies, read_trial
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import StudyRun
 from fashion_tuning.wording import count
@@ -170,9 +171,9 @@ def read_targets(store: Store, run_id: str) -> np.ndarray | None:
     Raises:
       StoreError: They are there and can't be read.
     """
-    if not any(one.path == TARGETS for one in store.call(lambda client: client.list_artifacts(run_id))):
-        return None
     with artifacts(store, run_id, TARGETS) as folder:
+        if not (folder / TARGETS).exists():
+            return None
         try:
             with (folder / TARGETS).open("rb") as file, np.load(file) as kept:
                 return np.asarray(kept["targets"])

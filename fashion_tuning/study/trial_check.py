@@ -17,7 +17,8 @@ from fashion_tuning.study import selection
 from fashion_tuning.study.inputs import shown_parameters
 from fashion_tuning.study.pruning import last_epoch
 from fashion_tuning.study.recorded import RecordedStudy
-from fashion_tuning.tracking.records import TrialRecord, artifacts, load_predictions, read_curve
+from fashion_tuning.tracking.artifacts import artifact_folders, artifacts
+from fashion_tuning.tracking.records import TrialRecord, load_predictions, read_curve
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.trial_run import CURVES
 
@@ -72,10 +73,12 @@ class TrialCheck:
         yield from self._read_curves()
         if self._complete:
             yield from self._means()
-        with artifacts(self._store, self._record.run_id) as folder:
-            yield from self._read_predictions(folder)
-            if self._complete:
-                yield from self._best()
+        predictions = {seed: f"predictions/seed_{seed}.npz" for seed in self._seeds}
+        with artifacts(self._store, self._record.run_id, *predictions.values()) as folder:
+            yield from self._read_predictions(folder, predictions)
+        if self._complete:
+            yield from self._best()
+        with artifact_folders(self._store, self._record.run_id, "checkpoints") as folder:
             yield from self._checkpoints(folder)
 
     def _values(self) -> Iterator[str]:
@@ -108,9 +111,8 @@ class TrialCheck:
         elif last != self._epochs:
             yield f"epochs_run is {self._epochs}, the curve and the card's patience say {last}"
 
-    def _read_predictions(self, folder: Path) -> Iterator[str]:
-        for seed in self._seeds:
-            name = f"predictions/seed_{seed}.npz"
+    def _read_predictions(self, folder: Path, names: Mapping[int, str]) -> Iterator[str]:
+        for seed, name in names.items():
             try:
                 probabilities, labels = load_predictions(folder / name)
             except Exception as error:  # zipfile, zlib and numpy each meet damage in their own way

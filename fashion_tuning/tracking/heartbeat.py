@@ -54,7 +54,7 @@ class Heartbeat:
         self._monitor = SystemMetricsMonitor(
             self._run_id,
             resume_logging=True,  # steps go on where an earlier process stopped
-            tracking_uri=self._store.uri,
+            tracking_uri=self._store.secret_uri,
             sampling_interval=_SAMPLING_SECONDS,
         )
         self._monitor.start()

@@ -12,6 +12,7 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from fashion_tuning.errors import StoreError
+from fashion_tuning.masking import mask_error
 from fashion_tuning.tracking.failures import FAILURES, explained, passes
 from fashion_tuning.wording import duration
 
@@ -103,6 +104,7 @@ class Patience:
                 try:
                     future.set_result(operation())
                 except BaseException as error:
+                    mask_error(error)  # whoever prints it: it may name the store with its password
                     future.set_exception(error)
 
         left = None if self._deadline is None else self._deadline - time.monotonic()

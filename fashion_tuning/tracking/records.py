@@ -10,9 +10,8 @@ import numpy as np
 from mlflow.entities import LifecycleStage, Run, ViewType
 
 from fashion_tuning.errors import StoreError
-from fashion_tuning.files import scratch_folder
 from fashion_tuning.hyperparameters import Value
-from fashion_tuning.paths import local_path
+from fashion_tuning.tracking.artifacts import artifacts
 from fashion_tuning.tracking.lease import OWNER, Owner, parse_owner
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.tag_names import (
@@ -220,11 +219,12 @@ def read_predictions(store: Store, record: TrialRecord) -> tuple[np.ndarray, np.
     Raises:
       StoreError: The artifacts are missing or can't be read.
     """
-    with artifacts(store, record.run_id, "predictions") as folder:
+    files = [f"predictions/seed_{seed}.npz" for seed in range(1, 1 + int(record.parameters["seeds"]))]
+    with artifacts(store, record.run_id, *files) as folder:
         seeds, labels = [], np.empty(0)
         try:
-            for number in range(1, 1 + int(record.parameters["seeds"])):
-                probabilities, labels = load_predictions(folder / "predictions" / f"seed_{number}.npz")
+            for file in files:
+                probabilities, labels = load_predictions(folder / file)
                 seeds.append(probabilities)
             return np.stack(seeds), labels
         except Exception as error:  # zipfile, zlib and numpy each meet damage in their own way
@@ -243,22 +243,6 @@ def load_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     with path.open("rb") as file, np.load(file) as kept:
         return kept["probabilities"], kept["labels"]
-
-
-@contextmanager
-def artifacts(store: Store, run_id: str, path: str = "") -> Iterator[Path]:
-    """A folder with a run's artifacts: the store's own where it is local, else a copy of those at `path`; read-only.
-
-    Raises:
-      StoreError: They can't be had.
-    """
-    local = local_path(store.call(lambda client: client.get_run(run_id)).info.artifact_uri)
-    if local is not None:
-        yield local
-        return
-    with scratch_folder() as folder:
-        store.download(run_id, folder, path)
-        yield folder
 
 
 def read_source(store: Store, run_id: str) -> str:

@@ -20,7 +20,7 @@ from fashion_tuning.backend import choose_backend
 from fashion_tuning.errors import StoreError, UsageError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import sha256_of
-from fashion_tuning.tracking.records import artifacts
+from fashion_tuning.tracking.artifacts import artifacts
 from fashion_tuning.tracking.store import Store
 
 MODEL = "fashion-classifier"
@@ -190,7 +190,7 @@ def model_file(store: Store, version: Version) -> Iterator[Path]:
     Raises:
       StoreError: It can't be had, or is not the one that was registered.
     """
-    with artifacts(store, version.run_id) as folder:
+    with artifacts(store, version.run_id, f"{FOLDER}/{_FILE}") as folder:
         path = folder / FOLDER / _FILE
         if not path.is_file():
             raise StoreError(f"the file of {version} is gone: {path}")

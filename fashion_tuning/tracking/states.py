@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from fashion_tuning.files import SCRATCH, disk_errors
-from fashion_tuning.tracking.records import artifacts
+from fashion_tuning.tracking.artifacts import artifact_folders, list_artifacts
 from fashion_tuning.tracking.store import Store
 
 STATES: Final = "resume"  # folder of artifacts
@@ -17,7 +17,7 @@ CHECKPOINTS: Final = "checkpoints"
 
 def has_states(store: Store, run_id: str) -> bool:
     """Whether an attempt has left something to go on from; read-only."""
-    return bool(store.call(lambda client: client.list_artifacts(run_id, STATES)))
+    return bool(list_artifacts(store, run_id, STATES))
 
 
 def fetch_states(store: Store, run_id: str, *, states: Path, checkpoints: Path) -> None:
@@ -27,7 +27,7 @@ def fetch_states(store: Store, run_id: str, *, states: Path, checkpoints: Path) 
       StoreError: It can't be had.
       DiskError: The folders can't be written.
     """
-    with artifacts(store, run_id) as folder:
+    with artifact_folders(store, run_id, STATES, CHECKPOINTS) as folder:
         for name, target in ((STATES, states), (CHECKPOINTS, checkpoints)):
             if (folder / name).is_dir():
                 with disk_errors(target, instead=SCRATCH):

@@ -19,9 +19,10 @@ from mlflow.tracking import MlflowClient
 
 from fashion_tuning.errors import StoreError, UsageError
 from fashion_tuning.fail_points import passed
-from fashion_tuning.files import SCRATCH, disk_errors
+from fashion_tuning.files import disk_errors
+from fashion_tuning.masking import encode_password, mask_address
 from fashion_tuning.paths import expand, file_uri, sqlite_uri
-from fashion_tuning.tracking.database import ARTIFACTS, DATABASE, ELSEWHERE, sqlite_file, sqlite_folder
+from fashion_tuning.tracking.database import ARTIFACTS, DATABASE, ELSEWHERE, sqlite_file
 from fashion_tuning.tracking.failures import FAILURES, ArtifactError
 from fashion_tuning.tracking.opening import Opening
 from fashion_tuning.tracking.patience import Patience
@@ -45,6 +46,10 @@ class Store:
 
     A local one belongs to the folder where its database lies, and so do its artifacts.
 
+    Attributes:
+      uri: For whoever reads it: a password in it is ***.
+      secret_uri: For MLflow alone.
+
     Raises:
       UsageError: must_exist, and there is none.
       StoreError: The store can't be opened.
@@ -59,16 +64,19 @@ class Store:
         patience: float = PATIENCE,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.uri = resolve_uri(uri)
-        self.folder = sqlite_folder(self.uri)
+        self.secret_uri = resolve_uri(uri)
+        file = sqlite_file(self.secret_uri)
+        self.folder = file.parent if file else None
+        self.uri = self.secret_uri if self.folder else mask_address(self.secret_uri)
+        self._artifact_uris: dict[str, str] = {}
         self._patience = Patience(self.uri, seconds=patience, tell=tell)
-        self._opening = Opening(self.uri, self._patience, must_exist=must_exist, seconds=patience, tell=tell)
+        self._opening = Opening(self.secret_uri, self._patience, must_exist=must_exist, seconds=patience, tell=tell)
         self.client: MlflowClient = self._opening.client
         self._repositories: dict[str, ArtifactRepository] = {}
 
     @property
     def opened(self) -> str:
-        """The URI of what is opened: another than the store's where a copy of it is read."""
+        """The URI of what is opened, for MLflow alone: another than the store's where a copy of it is read."""
         return self._opening.uri
 
     @property
@@ -136,45 +144,35 @@ class Store:
         Raises:
           DiskError: A local artifact folder can't be written.
         """
-
-        def operation(client: MlflowClient) -> None:
-            with nullcontext() if self.folder else _worded_artifact_errors():
-                self._repository(client, run_id).log_artifact(str(path), folder or None)
-
-        with disk_errors(path, instead=ELSEWHERE):
-            self.call(operation)
+        self._change_artifacts(run_id, path, lambda artifacts: artifacts.log_artifact(str(path), folder or None))
 
     def remove(self, run_id: str, path: str) -> None:
         """Removes an artifact of a run, or a folder of them, if it is there; raises as `upload` does."""
 
-        def operation(client: MlflowClient) -> None:
-            with nullcontext() if self.folder else _worded_artifact_errors(), suppress(FileNotFoundError):
-                self._repository(client, run_id).delete_artifacts(path)
+        def delete(artifacts: ArtifactRepository) -> None:
+            with suppress(FileNotFoundError):
+                artifacts.delete_artifacts(path)
 
-        with disk_errors(Path(path), instead=ELSEWHERE):
+        self._change_artifacts(run_id, Path(path), delete)
+
+    def _change_artifacts(self, run_id: str, path: Path, change: Callable[[ArtifactRepository], None]) -> None:
+        uri = self.artifact_uri(run_id)
+
+        def operation(_: MlflowClient) -> None:
+            with nullcontext() if self.folder else worded_artifact_errors():
+                # MLflow's client keeps by run where artifacts lie, for all stores of a process, and copies share runs.
+                if run_id not in self._repositories:
+                    self._repositories[run_id] = get_artifact_repository(uri, tracking_uri=self.secret_uri)
+                change(self._repositories[run_id])
+
+        with disk_errors(path, instead=ELSEWHERE):
             self.call(operation)
 
-    def _repository(self, client: MlflowClient, run_id: str) -> ArtifactRepository:
-        """Where a run's artifacts lie; MLflow keeps that by run for all stores of a process, and copies share runs."""
-        if run_id not in self._repositories:
-            uri = client.get_run(run_id).info.artifact_uri
-            self._repositories[run_id] = get_artifact_repository(uri, tracking_uri=self.uri)
-        return self._repositories[run_id]
-
-    def download(self, run_id: str, folder: Path, path: str = "") -> None:
-        """Copies a run's artifact of that path, or all of them below it, into a folder, where it has the same path.
-
-        Raises:
-          StoreError: They can't be had.
-          DiskError: The folder can't be written.
-        """
-
-        def operation(client: MlflowClient) -> None:
-            with _worded_artifact_errors():
-                client.download_artifacts(run_id, path, str(folder))
-
-        with disk_errors(folder, instead=SCRATCH):
-            self.call(operation)
+    def artifact_uri(self, run_id: str) -> str:
+        """Where a run's artifacts lie, which stays as it is; read-only."""
+        if run_id not in self._artifact_uris:
+            self._artifact_uris[run_id] = self.call(lambda client: client.get_run(run_id)).info.artifact_uri
+        return self._artifact_uris[run_id]
 
     def get_run(self, run_id: str) -> Run | None:
         """The run of that id, None where there is none; read-only.
@@ -214,6 +212,7 @@ class Store:
             runs.extend(page)
             token = page.token
             if not token:
+                self._artifact_uris.update((run.info.run_id, run.info.artifact_uri) for run in runs)
                 return runs
 
     def experiment_id(self, name: str) -> str | None:
@@ -258,7 +257,7 @@ class Store:
 
 
 @contextmanager
-def _worded_artifact_errors() -> Iterator[None]:
+def worded_artifact_errors() -> Iterator[None]:
     """S3, Azure and the others each have exceptions of their own; a local disk's stay as they are."""
     try:
         yield
@@ -270,7 +269,7 @@ def _worded_artifact_errors() -> Iterator[None]:
 
 def resolve_uri(uri: str | None) -> str:
     """The tracking URI that is meant, absolute: a relative one would depend on who reads it when."""
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE}"
+    uri = encode_password(uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE}")
     if file := sqlite_file(uri):
         if "?" in uri:
             raise UsageError(
@@ -281,7 +280,7 @@ def resolve_uri(uri: str | None) -> str:
         return sqlite_uri(expand(file).resolve())  # one file, one name: locks are named by it
     if "://" not in uri or urlsplit(uri).scheme == "file":
         raise StoreError(
-            f"tracking URI {uri!r} is a folder",
+            f"tracking URI {mask_address(uri)!r} is a folder",
             expected="a database or a server: MLflow keeps no new runs in folders",
             action="leave it out for mlflow.db here, or give sqlite:///PATH or http://HOST:PORT",
         )

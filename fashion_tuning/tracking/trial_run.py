@@ -21,6 +21,7 @@ from fashion_tuning.fail_points import passed
 from fashion_tuning.files import SCRATCH, disk_errors, scratch_folder, sync_folder
 from fashion_tuning.hyperparameters import Value, besides
 from fashion_tuning.tracking import records, tag_names
+from fashion_tuning.tracking.artifacts import local_artifacts
 from fashion_tuning.tracking.database import ELSEWHERE
 from fashion_tuning.tracking.states import STATES, remove_states
 from fashion_tuning.tracking.store import Store
@@ -200,8 +201,8 @@ class TrialRun:
 
     def _sync_artifacts(self) -> None:
         """Before a run is FINISHED, its local artifacts are on the disk: a power loss must not take them."""
-        if self._store.folder:
-            with records.artifacts(self._store, self.record.run_id) as folder, disk_errors(folder, instead=ELSEWHERE):
+        if self._store.folder and (folder := local_artifacts(self._store, self.record.run_id)):
+            with disk_errors(folder, instead=ELSEWHERE):
                 sync_folder(folder)
 
 

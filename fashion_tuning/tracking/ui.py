@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from fashion_tuning.errors import StoreError
+from fashion_tuning.masking import leave_password_out
 from fashion_tuning.paths import file_uri
 from fashion_tuning.ports import listen
 from fashion_tuning.tracking.database import ARTIFACTS
@@ -26,15 +27,20 @@ def serve_ui(uri: str | None, *, port: int, announce: Callable[[str], None]) -> 
     """
     store = Store(uri, must_exist=True)
     if store.uri.startswith("http"):
-        announce(f"this store is a server; its UI is at {store.uri}")
+        announce(f"this store is a server; its UI is at {leave_password_out(store.secret_uri) or store.uri}")
         return
-    arguments = ["--backend-store-uri", store.opened, "--host", HOST, "--port", str(port), "--workers", "1"]
+    arguments = ["--host", HOST, "--port", str(port), "--workers", "1"]
     if store.folder:
         arguments += ["--default-artifact-root", file_uri(store.folder / ARTIFACTS)]
     listen(HOST, port, command=COMMAND).close()
     announce(f"MLflow UI: http://{HOST}:{port}  (store {store.uri}; Ctrl-C ends it)")
     # Its job processes take seven times 236 MB and half a minute, and nothing here needs them.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": store.opened,  # everybody on this machine can read a command line
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     command = [sys.executable, "-m", "fashion_tuning.tracking.ui_process", "ui", *arguments]
     # In a session of its own, Ctrl-C reaches the server only through us, and without its traceback.
     process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)

@@ -4,10 +4,12 @@ import multiprocessing
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
+from command_line import run
 from mlflow.tracking import MlflowClient
 
 from fashion_tuning.errors import StoreError
@@ -101,3 +103,19 @@ def test_mlflow_says_nothing_by_itself() -> None:
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "True"
+
+
+def test_what_mlflow_does_by_itself_is_off_unless_a_person_switches_it_on(tmp_path: Path) -> None:
+    names = ("ARTIFACTS_PROGRESS_BAR", "PROXY_MULTIPART_DOWNLOAD", "PROXY_MULTIPART_UPLOAD")
+    code = f"import os, fashion_tuning.tracking; print(*(os.environ['MLFLOW_ENABLE_' + name] for name in {names}))"
+    for settings, expected in (({}, "false false false"), ({f"MLFLOW_ENABLE_{names[1]}": "true"}, "false true false")):
+        done = run(folder=tmp_path, program=[sys.executable, "-c", code], **settings)
+        assert done.stdout.split() == expected.split(), done.stderr
+
+
+def test_a_local_store_has_its_own_path_whatever_that_looks_like(
+    tmp_path: Path, new_uri: Callable[[Path], str]
+) -> None:
+    uri = new_uri(tmp_path / "token=geheim")
+    store = Store(uri, must_exist=True)
+    assert (store.uri, store.secret_uri, store.folder) == (uri, uri, tmp_path / "token=geheim")
