@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from fashion_tuning.errors import StoreError, UsageError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import disk_errors
-from fashion_tuning.masking import encode_password, mask_address
+from fashion_tuning.masking import encode_password, leave_password_out, mask_address
 from fashion_tuning.paths import expand, file_uri, sqlite_uri
 from fashion_tuning.tracking.database import ARTIFACTS, DATABASE, ELSEWHERE, sqlite_file
 from fashion_tuning.tracking.failures import FAILURES, ArtifactError
@@ -82,7 +82,7 @@ class Store:
     @property
     def mlflow_address(self) -> str:
         """The URI that a command of MLflow's has to be given for this store; "" where it finds the store by itself."""
-        return "" if self.uri == resolve_uri(None) else self.uri
+        return "" if self.secret_uri == resolve_uri(None) else leave_password_out(self.secret_uri) or self.uri
 
     @property
     def seconds_waited(self) -> float:
