@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import sys
@@ -14,6 +15,7 @@ from fashion_tuning.options import READING
 from fashion_tuning.ports import listen
 from fashion_tuning.pulse import Pulse
 from fashion_tuning.quiet import silent_stderr, tell
+from fashion_tuning.stderr_gate import LINES_PER_MINUTE, gated_stderr, tell_held_back
 from fashion_tuning.wording import count, drawn_banner
 
 if TYPE_CHECKING:
@@ -52,7 +54,6 @@ def start_service(
             from fashion_tuning.service.server import is_loopback, run_server
             from fashion_tuning.service.sources import find_source
         limits = Limits(requests_per_minute=requests_per_minute)
-        logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
         source = find_source(
             model, engine=engine, average_views=average_views, tracking_uri=tracking_uri, patience=READING
         )
@@ -72,7 +73,11 @@ def start_service(
             loading.close()
             print(f"{address}  (Ctrl-C ends it)", flush=True)
 
-        run_server(app, listening, limits=limits, started=started)
+        with gated_stderr(lines_per_minute=LINES_PER_MINUTE):  # the log is made inside, so that it goes past the gate
+            logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+            faulthandler.enable()
+            run_server(app, listening, limits=limits, started=started)
+        tell_held_back()
     # Everything is answered and closed; TensorFlow's own end takes seconds more, and 10 s are promised for all of it.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from fashion_tuning.data.listing import read_file
+from fashion_tuning.stderr_gate import gated_stderr
 
 # Goes into every feature key: raise it when a change of this module changes a pixel.
 DECODE_VERSION: Final = 1
@@ -36,6 +38,7 @@ _FORMATS: Final = tuple(
     if name in Image.OPEN  # AVIF came with Pillow 11.3
 )
 
+_TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _EXIF_ORIENTATION: Final = 0x0112
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -117,8 +120,10 @@ def read(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Reading:
     data = read_content(source)
     if not data:
         raise UnreadableImageError("the file is empty")
+    # libtiff alone prints what it thinks of a picture, a line for each damaged row.
+    gate = gated_stderr() if data[:4] in _TIFF else nullcontext()
     try:
-        with Image.open(BytesIO(data), formats=_FORMATS) as image:
+        with gate, Image.open(BytesIO(data), formats=_FORMATS) as image:
             return _to_rgb(image, max_pixels=max_pixels)
     except (UnreadableImageError, MemoryError):
         raise

@@ -11,6 +11,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 import fashion_tuning
@@ -77,6 +78,7 @@ def make_app(
     )
     add_routes(app, parts)
     _add_pages(app)
+    _answer_head(app)
     _add_problems(app, metrics)
     return Shield(app, limits=limits, metrics=metrics, token=token)
 
@@ -100,6 +102,13 @@ def _add_pages(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def documentation() -> HTMLResponse:
         return shown(docs)
+
+
+def _answer_head(app: FastAPI) -> None:
+    """HEAD wherever there is GET, as RFC 9110 wants it; the description, made before, lists GET alone."""
+    for route in app.routes:
+        if isinstance(route, Route) and route.methods and "GET" in route.methods:
+            route.methods.add("HEAD")  # uvicorn sends the headers alone
 
 
 def _add_problems(app: FastAPI, metrics: Metrics) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from fashion_tuning.stderr_gate import lines_printed
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -20,6 +26,7 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
+        registry.register(_LibraryLines())
         self.requests = Counter("fashion_requests", "Requests answered.", ("path", "status"), registry=registry)
         self.errors = Counter("fashion_errors", "Problems by kind, see /docs.", ("kind",), registry=registry)
         self.latency = Histogram(
@@ -47,3 +54,9 @@ class Metrics:
     def text(self) -> bytes:
         """All of it in Prometheus's text format."""
         return generate_latest(self._registry)
+
+
+class _LibraryLines(Collector):
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        what = "Lines that C libraries printed to standard error, most of them kept out of the log."
+        yield CounterMetricFamily("fashion_library_lines", what, value=lines_printed())

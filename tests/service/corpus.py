@@ -100,6 +100,14 @@ def tiff_without_end() -> bytes:
     return b"II*\0\x08\0\0\0" + struct.pack("<H", 0) + struct.pack("<I", 8)
 
 
+def fax(height: int = 2000) -> bytes:
+    """A TIFF of noise, of which libtiff complains row by row and makes a picture all the same."""
+    data = np.random.default_rng(0).bytes(20_000)
+    tags = [(256, 64), (257, height), (258, 1), (259, 3), (262, 0), (273, 8), (277, 1), (278, height), (279, len(data))]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + directory + bytes(4)
+
+
 def bmp_of(width: int, height: int) -> bytes:
     """A BMP that says it is so large."""
     return b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
@@ -140,6 +148,7 @@ ODD: dict[str, Callable[[], bytes]] = {
     "tiff": lambda: encoded(picture(), "TIFF"),
     "tiff with changed pixels": lambda: spoiled(encoded(picture(), "TIFF"), 0.5),
     "tiff cmyk, compressed": lambda: encoded(picture("CMYK"), "TIFF", compression="tiff_lzw"),
+    "tiff of a noisy fax": fax,
     "ppm": lambda: encoded(picture(), "PPM"),
     "mpo, as phones write it": lambda: frames("MPO"),
 }

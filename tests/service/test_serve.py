@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 from collections.abc import Iterator
@@ -10,11 +11,12 @@ from pathlib import Path
 import corpus
 import httpx
 import pytest
-from serving import Server, garment, serve
+from serving import Server, garment, serve, wait_for
 
 from fashion_tuning.model.classifier import Classifier
 from fashion_tuning.service.limits import Limits
 from fashion_tuning.service.problems import KINDS, MEDIA_TYPE
+from fashion_tuning.stderr_gate import LINES_PER_MINUTE
 
 JPEG = {"content-type": "image/jpeg"}
 
@@ -168,6 +170,21 @@ def test_headers_that_browsers_obey(client: httpx.Client) -> None:
         assert "server" not in headers
 
 
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", "/v1/categories"])
+def test_head_is_get_without_a_body(client: httpx.Client, path: str) -> None:
+    get, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert int(head.headers["content-length"]) > 0
+    assert "HEAD" in client.delete(path).headers["allow"]
+
+
+def test_head_of_what_is_not_to_be_read(client: httpx.Client) -> None:
+    assert client.head("/v1/predict").status_code == 405
+    assert client.head("/nowhere").status_code == 404
+    assert "head" not in client.get("/openapi.json").json()["paths"]["/healthz"]
+
+
 def test_pages_ask_nothing_of_others(client: httpx.Client) -> None:
     for path in ("/", "/docs"):
         page = client.get(path).text
@@ -192,6 +209,23 @@ def test_figures_for_prometheus(client: httpx.Client) -> None:
         "process_resident_memory_bytes",
     ):
         assert line in text
+
+
+def test_what_libraries_print_is_counted_and_kept_out_of_the_log(model: Path, tmp_path: Path) -> None:
+    def printed(client: httpx.Client) -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return float(next(line for line in lines if line.startswith("fashion_library_lines_total")).split()[1])
+
+    with serve(tmp_path, "--model", str(model), "--rate", "0") as server, server.client() as client:
+        for number in range(3):
+            assert client.post("/v1/predict", content=corpus.fax(), headers=JPEG).status_code == 200
+            wait_for(lambda number=number: printed(client) > 1900 * (number + 1))
+        assert client.post("/v1/predict", content=garment(), headers=JPEG).status_code == 200
+    own = [line for line in server.said if not line.startswith("Fax3")]
+    assert len(server.said) - len(own) == LINES_PER_MINUTE
+    assert len(own) <= 4
+    assert re.fullmatch(r"note: 5,[0-9]{3} lines printed by libraries, not shown here, such as: Fax3.*\n", own[-1]), own
+    assert server.process.returncode == 0
 
 
 def test_each_problem_is_counted_once(client: httpx.Client) -> None:
