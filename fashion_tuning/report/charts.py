@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SCORE = "validation accuracy"
 _ACROSS = 3
 _ABSENT = -0.12
+_NAMED = 3  # failed trials
+_PANEL = {"x": 22, "y": 14}  # letters, and lines, that a small panel has room for
+_SLANT = 4  # letters that a slanted text takes up
 
 
 def draw_history(trials: Sequence[Trial], failures: Sequence[Failure]) -> Figure:
@@ -154,10 +157,11 @@ def draw_curves(best: Trial, median: Trial, failures: Sequence[Failure]) -> Figu
             epochs = range(1, 1 + len(trial.val_accuracy))
             axes.plot(epochs, trial.val_accuracy, "o-", ms=3, color=colour, label=f"{what}: trial {trial.number:02d}")
             axes.plot(epochs, trial.accuracy, "--", color=colour, lw=1, label="the same in training")
-        for one in failures:
-            if one.val_accuracy:
-                epochs = range(1, 1 + len(one.val_accuracy))
-                axes.plot(epochs, one.val_accuracy, "x-", color=GREY, label=f"failed: trial {one.record.trial:02d}")
+        failed = [one for one in failures if one.val_accuracy]
+        for place, one in enumerate(failed):
+            epochs = range(1, 1 + len(one.val_accuracy))
+            label = _failed_label(failed) if place == 0 else None  # a line each would leave no room for the figure
+            axes.plot(epochs, one.val_accuracy, "x-", color=GREY, label=label)
         axes.set(xlabel="epoch", ylabel="accuracy")
         _count_along(axes)
         axes.grid(axis="y")
@@ -253,10 +257,16 @@ def _plain_along(axes: Axes) -> None:
 
 
 def _lay_out(panel: Axes, axis: Axis, *, along: str) -> None:
-    places, texts = zip(*axis.ticks(), strict=True)
+    """Names an axis by as many of its values as there is room for, slanted where they are long."""
+    ticks = axis.ticks()
+    room, longest = _PANEL[along], max(len(text) for _, text in ticks)
+    slanted = along == "x" and len(ticks) * (longest + 1) > room
+    step = -(-len(ticks) // (room // _SLANT if slanted else room)) if slanted or along == "y" else 1
+    places, texts = zip(*ticks[::step], strict=True)
     if along == "x":
         panel.set_xlim(-0.06, 1.06)
-        panel.set_xticks(places, texts, fontsize=7)
+        turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+        panel.set_xticks(places, texts, fontsize=7, **turned)
     else:
         panel.set_ylim(-0.06, 1.06)
         panel.set_yticks(places, texts, fontsize=7)
@@ -268,6 +278,12 @@ def _fill(panel: Axes, x: np.ndarray, y: np.ndarray, scores: np.ndarray) -> None
     if len(np.unique(points, axis=0)) < 4 or np.linalg.matrix_rank(centred, tol=1e-6) < 2:
         return
     panel.tricontourf(x, y, scores, levels=8, cmap=SCORES, alpha=0.5)
+
+
+def _failed_label(failed: Sequence[Failure]) -> str:
+    some = ", ".join(f"{one.record.trial:02d}" for one in failed[:_NAMED])
+    more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+    return f"failed: trial{'s' if len(failed) > 1 else ''} {some}{more}"
 
 
 def _of(place: int) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
+
+from fashion_tuning.lettering import lettered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +29,6 @@ _NARROWEST: Final = 30.0
 _LETTERS_PER_INCH: Final = 17
 _STYLE: Any = {
     "font.size": 9.0,
-    "font.family": "sans-serif",
     "svg.fonttype": "none",
     "text.color": _INK,
     "axes.labelcolor": _INK,
@@ -44,12 +45,16 @@ _STYLE: Any = {
 
 
 @contextmanager
-def drawing(width: float = 7.0, height: float = 3.4) -> Iterator[Figure]:
-    """A new figure, inches, in the report's style; styled for as long as the block lasts."""
+def drawing(width: float = 7.0, height: float = 3.4, *, texts: Iterable[str] = ()) -> Iterator[Figure]:
+    """A new figure, inches, in the report's style; styled for as long as the block lasts.
+
+    Args:
+      texts: What a person has written and the figure shows, in any script.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE), lettered(texts):
         yield Figure(figsize=(width, height), layout="constrained")
 
 

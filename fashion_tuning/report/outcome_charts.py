@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fashion_tuning.figures import plot_confusion, plot_reliability
+from fashion_tuning.figures import confusion_size, plot_confusion, plot_reliability
 from fashion_tuning.hyperparameters import besides
+from fashion_tuning.lettering import shortened
 from fashion_tuning.measures import Bin
 from fashion_tuning.report.charts import SCORE
 from fashion_tuning.report.drawing import BLUE, ORANGE, drawing
@@ -17,10 +18,17 @@ from fashion_tuning.report.material import Pair, Trial
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MAX_PUBLISHED: Final = 40
+LONGEST_CONFIGURATION: Final = 60
+
 
 def draw_published(trials: Sequence[Trial]) -> Figure:
-    """Ours beside what was published of the same configurations."""
-    with drawing(height=1.0 + 0.35 * len(trials)) as figure:
+    """Ours beside what was published of the same configurations, of many the best."""
+    num = len(trials)
+    if num > MAX_PUBLISHED:
+        trials = sorted(trials, key=lambda trial: trial.row.rank)[:MAX_PUBLISHED]
+    names = [_describe(trial) for trial in trials]
+    with drawing(height=1.0 + 0.35 * len(trials), texts=names) as figure:
         axes = figure.subplots()
         rows = range(len(trials))
         axes.errorbar(
@@ -34,9 +42,9 @@ def draw_published(trials: Sequence[Trial]) -> Figure:
         )
         published = [trial.record.published_val_accuracy or 0.0 for trial in trials]
         axes.plot(published, rows, "D", color=ORANGE, ms=5, label="published, best epoch of one seed")
-        axes.set_yticks(rows, [_describe(trial) for trial in trials])
+        axes.set_yticks(rows, shortened(names, longest=LONGEST_CONFIGURATION))
         axes.invert_yaxis()
-        axes.set_xlabel(SCORE)
+        axes.set_xlabel(SCORE if num == len(trials) else f"{SCORE}; the best {len(trials)} of {num}")
         axes.grid(axis="x")
         figure.legend(loc="outside upper right", ncols=2)
     return figure
@@ -69,7 +77,8 @@ def draw_studies(scores: Mapping[str, Sequence[float]]) -> Figure:
 
 def draw_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> Figure:
     """See `figures.plot_confusion`."""
-    with drawing(width=6.2, height=5.6) as figure:
+    width, height = confusion_size(class_names)
+    with drawing(width=width, height=height, texts=class_names) as figure:
         plot_confusion(figure, confusion, class_names)
     return figure
 

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from fashion_tuning.figures import MAX_COUNTED
 from fashion_tuning.hyperparameters import besides, usual
+from fashion_tuning.lettering import describe_missing, missing_letters
 from fashion_tuning.report import charts, outcome_charts, outcome_readings, readings
 from fashion_tuning.report.axes import Axis, make_axes
 from fashion_tuning.report.importance import NUM_DRAWS, importances
@@ -212,13 +214,16 @@ def _final(material: Material) -> list[Section]:
     if final.evaluation is not None:
         figures = final.evaluation.figures
         num = f"n = {figures.num_images:,} {final.evaluation.split} photos"
+        names = [one.name for one in figures.classes]
+        missing = missing_letters(names)
+        boxes = (f"Of this figure as PNG: {describe_missing(missing)}.",) if missing else ()
         sections += [
             drawn(
                 "confusion",
                 "The final model's mistakes",
-                (outcome_readings.read_confusion(final.evaluation),),
-                outcome_charts.draw_confusion(figures.confusion, [one.name for one in figures.classes]),
-                f"{num}, counted in the cells",
+                (outcome_readings.read_confusion(final.evaluation), *boxes),
+                outcome_charts.draw_confusion(figures.confusion, names),
+                f"{num}, counted in the cells" if len(names) <= MAX_COUNTED else f"{num}, of {len(names)} classes",
             ),
             drawn(
                 "calibration",

@@ -105,7 +105,9 @@ def _add_pages(app: FastAPI) -> None:
 
 
 def _answer_head(app: FastAPI) -> None:
-    """HEAD wherever there is GET, as RFC 9110 wants it; the description, made before, lists GET alone."""
+    """HEAD wherever there is GET, as RFC 9110 wants it; the description lists GET alone."""
+    description = app.openapi()
+    app.openapi = lambda: description  # type: ignore[method-assign]
     for route in app.routes:
         if isinstance(route, Route) and route.methods and "GET" in route.methods:
             route.methods.add("HEAD")  # uvicorn sends the headers alone
