@@ -174,8 +174,9 @@ def plan_text(plan: Plan) -> str:
         f"plan: {plan.card} ({plan.tuner})",
         f"  photos    {plan.dataset}: {counts}; {len(plan.classes)} classes",
         *([f"            {shared_pictures(plan.shared)}; fashion-tuning data lists them"] if plan.shared else []),
-        f"  trials    {trials}, each of {seeds} and up to {plan.epochs} epochs"
+        f"  trials    {trials}, each of {seeds} and up to {count(plan.epochs, 'epoch')}"
         + (f"; {plan.trials_ended} are there already" if plan.trials_ended else ""),
+        *([f"            {plan.short}"] if plan.short else []),
         *([f"  teacher   {plan.teacher}"] if plan.teacher else []),
         f"  features  {features}: {plan.images_missing:,} to compute, {plan.images_cached:,} cached",
         f"  time      about {duration(plan.seconds)}, a rough estimate",

@@ -152,7 +152,9 @@ class Terminal:
             self.line(drawn_banner())
 
     def cache(self, folder: Path, entries: Sequence[CacheEntry]) -> None:
-        self.line(f"cache {folder}: {len(entries)} entries, {size(sum(entry.num_bytes for entry in entries))}")
+        entry_or_entries = "entry" if len(entries) == 1 else "entries"
+        num_bytes = sum(entry.num_bytes for entry in entries)
+        self.line(f"cache {folder}: {len(entries)} {entry_or_entries}, {size(num_bytes)}")
         headers = ("kind", "name", "size", "state", "days unused")
         table = Table([Column(header, right=header in ("size", "days unused")) for header in headers])
         for entry in entries:

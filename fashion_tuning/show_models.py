@@ -13,7 +13,7 @@ from fashion_tuning.hyperparameters import besides
 from fashion_tuning.show import PROGRAM
 from fashion_tuning.show_studies import StudyTerminal, also_column, trial_cells, trial_columns
 from fashion_tuning.tables import Column, Table
-from fashion_tuning.wording import size
+from fashion_tuning.wording import count, size
 
 if TYPE_CHECKING:
     from fashion_tuning.evaluate import Evaluation
@@ -37,7 +37,7 @@ class ModelTerminal(StudyTerminal):
         origin = "the card's configuration" if found is None else f"{winner.source} of the study"
         self.line(f"chosen: {winner.stage.replace('_', ' ')} {winner.trial:02d}, of {origin}")
         if found is not None and found.value != found.value:
-            self.line(f"{found.num_trials} trials say nothing of the ranks at the two sizes")
+            self.line(f"the ranks at the two sizes can't be compared: {count(found.num_trials, 'trial')}")
         elif found is not None:
             self.line(
                 f"rank correlation between the sizes (Spearman, {found.num_trials} trials): {found.value:.2f},"

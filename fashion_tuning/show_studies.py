@@ -14,7 +14,7 @@ from fashion_tuning.hyperparameters import usual
 from fashion_tuning.masking import leave_password_out, mask_address
 from fashion_tuning.show import PROGRAM, Terminal
 from fashion_tuning.tables import Column, Table
-from fashion_tuning.wording import count
+from fashion_tuning.wording import count, luck
 
 if TYPE_CHECKING:
     from fashion_tuning.report.write import Report
@@ -38,6 +38,7 @@ class StudyTerminal(Terminal):
                     "rows": board.as_dicts(),
                     "chosen": board.chosen.run_id,
                     "flattery": board.flattery,
+                    "exhausted": board.exhausted,
                     "failed": [asdict(record) for record in board.failed],
                 },
             )
@@ -48,12 +49,14 @@ class StudyTerminal(Terminal):
         shown = self.table(wide, _trials_table(board, wide=False))
         tied = sum(row.tied for row in board.rows)
         if tied > 1:
-            self.line(f"=  {tied - 1} more tie with the best: paired difference within one standard error")
+            tie = f"{tied - 1} more tie" if tied > 2 else "1 more ties"
+            self.line(f"=  {tie} with the best: paired difference within one standard error")
         best, chosen = board.rows[0].record.metrics["best_val_accuracy"], board.chosen
         reason = "the best" if chosen == board.rows[0].record else "the smallest of those that tie"
         self.line(f"chosen: trial {chosen.trial:02d}, {reason} ({chosen.trainable_parameters:,} parameters)")
-        flattery = board.flattery
-        self.line(f"flattery: about {flattery:.4f} of the best is luck of the pick; {best - flattery:.4f} without it")
+        self.line(f"flattery: {luck(board.flattery, best)}")
+        if board.exhausted:
+            self.line(f"all trials have been run: {board.exhausted}")
         if any(row.record.published_val_accuracy for row in board.rows):
             self.line("published: the best epoch of one seed, as reported for this configuration")
         if shown is not wide:
@@ -93,11 +96,11 @@ class StudyTerminal(Terminal):
         for note in findings.notes:
             self.line(f"note: {note}")
         compared = (
-            f"{findings.num_trials} completed trials, {findings.num_attempts} runs,"
-            f" {findings.num_checkpoints} checkpoints compared"
+            f"{count(findings.num_trials, 'completed trial')}, {count(findings.num_attempts, 'run')},"
+            f" {count(findings.num_checkpoints, 'checkpoint')} compared"
         )
         num = len(findings.differences)
-        self.line(f"{compared}: {f'{num} differences' if num else 'all agree'}")
+        self.line(f"{compared}: {count(num, 'difference') if num else 'all agree'}")
         for run_id in findings.damaged:
             self.line(f"what to do: {_program()} replay {run_id} --repair")
 

@@ -36,6 +36,13 @@ def shared_pictures(shared: Mapping[str, int]) -> str:
     return f"{number:,} {stands} in several splits: {places}"
 
 
+def luck(flattery: float, best: float) -> str:
+    """What a best score owes to having been picked; such as "about 0.0112 of the best score is luck of the pick"."""
+    if f"{flattery:.4f}" == "0.0000":
+        return "no sign that the best score owes anything to luck of the pick"
+    return f"about {flattery:.4f} of the best score is luck of the pick; {best - flattery:.4f} without it"
+
+
 def ordinal(number: int) -> str:
     """Such as "1st", "12th" or "23rd"."""
     suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")

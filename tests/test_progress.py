@@ -96,6 +96,12 @@ def test_a_plan_says_photos_trials_time_and_disk_within_80_characters() -> None:
     assert "resumed" not in text
 
 
+def test_a_plan_says_why_there_are_fewer_trials_than_were_asked_for() -> None:
+    plan = replace(PLAN, max_trials=4, short="not 50: the grid has no more than 4 combinations", epochs=1)
+    text = plan_text(plan)
+    assert "  trials    4, each of 3 seeds and up to 1 epoch\n            not 50: the grid has no more than 4" in text
+
+
 def test_a_plan_says_what_is_different_this_time() -> None:
     plan = replace(
         PLAN, max_trials=None, seeds=1, trials_ended=4, generation=2, resumed=True, changed=("seed: 1 -> 2",)

@@ -98,6 +98,21 @@ def test_a_best_trial_without_a_tie_has_no_mark(capsys: pytest.CaptureFixture[st
     assert "=" not in capsys.readouterr().out
 
 
+def test_a_leaderboard_says_when_there_is_nothing_more_and_of_luck_only_where_there_is_some(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    board = replace(small_board(num_tied=2), flattery=0.0, exhausted="the grid has no more than 20 combinations")
+    StudyTerminal().leaderboard(board)
+    text = capsys.readouterr().out
+    assert "flattery: no sign that the best score owes anything to luck of the pick\n" in text
+    assert "all trials have been run: the grid has no more than 20 combinations\n" in text
+    assert "=  1 more ties with the best" in text
+    StudyTerminal().leaderboard(small_board())
+    text = capsys.readouterr().out
+    assert "about 0.0123 of the best score is luck of the pick; 0.8267 without it" in text
+    assert "all trials" not in text
+
+
 def test_a_leaderboard_in_json_is_one_line_with_everything(capsys: pytest.CaptureFixture[str]) -> None:
     StudyTerminal(as_json=True).leaderboard(small_board())
     event = json.loads(capsys.readouterr().out)

@@ -7,6 +7,7 @@ from fashion_tuning.report.material import Material
 from fashion_tuning.report.readings import read_history, read_parallel, read_slice
 from fashion_tuning.report.sections import shown_axes
 from fashion_tuning.tracking.views import view_link
+from fashion_tuning.wording import count
 
 VIEW = "trials"
 NUM_ROWS = 12  # a tag holds 5,000 letters
@@ -49,7 +50,7 @@ def describe_experiment(material: Material, *, experiment_id: str) -> str:
     run = f"[study {study.digest[:8]}]({_run(experiment_id, study.run_id)})"
     lines = [
         "### Where it stands",
-        f"- newest study with a report: {run}, {len(material.trials)} completed trials",
+        f"- newest study with a report: {run}, {count(len(material.trials), 'completed trial')}",
         f"- its best: [trial {best.number:02d}]({_run(experiment_id, best.record.run_id)}),"
         f" {best.score:.4f} ± {best.error:.4f} validation accuracy",
         *_links(material, experiment_id),

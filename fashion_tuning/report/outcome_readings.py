@@ -8,7 +8,7 @@ import numpy as np
 
 from fashion_tuning.evaluate import Evaluation
 from fashion_tuning.report.material import Final, Trial
-from fashion_tuning.wording import ordinal
+from fashion_tuning.wording import count, ordinal
 
 
 def read_published(trials: Sequence[Trial]) -> str:
@@ -16,8 +16,8 @@ def read_published(trials: Sequence[Trial]) -> str:
     differences = [trial.score - (trial.record.published_val_accuracy or 0.0) for trial in trials]
     within = sum(abs(one) <= trial.error for one, trial in zip(differences, trials, strict=True))
     return (
-        f"Ours are within one standard error of {within} of {len(trials)} published figures, and"
-        f" {abs(float(np.mean(differences))):.4f} {'above' if np.mean(differences) > 0 else 'below'} them on average;"
+        f"Ours are within one standard error of {within} of {count(len(trials), 'published figure')}, and"
+        f" {_apart(float(np.mean(differences)))} on average;"
         f" ours had {_span_of([trial.record.epochs for trial in trials])} epochs, theirs as many as the source says."
     )
 
@@ -25,11 +25,17 @@ def read_published(trials: Sequence[Trial]) -> str:
 def read_sizes(final: Final, *, small: int) -> str:
     """Whether the study's size predicts the final one."""
     if final.correlation is None:
-        return f"{len(final.pairs)} configurations say nothing of the ranks at the two sizes."
+        what = "configuration says" if len(final.pairs) == 1 else "configurations say"
+        return f"{len(final.pairs)} {what} nothing of the ranks at the two sizes."
     value, low, high = final.correlation
     top = max(final.pairs, key=lambda pair: pair.small)
     place = 1 + sum(pair.large > top.large for pair in final.pairs)
-    certainty = "so they go together" if low > 0 else "so it can't be told whether they go together"
+    if low > 0:
+        certainty = "so they go together"
+    elif high < 0:
+        certainty = "so what is good at one size is bad at the other"
+    else:
+        certainty = "so it can't be told whether they go together"
     return (
         f"Ranks at {small} and {final.image_size} px correlate with {value:.2f} (Spearman, 95% interval {low:.2f} to"
         f" {high:.2f}, {len(final.pairs)} configurations), {certainty}; the best at {small} px is"
@@ -59,11 +65,18 @@ def read_calibration(evaluation: Evaluation) -> str:
     figures = evaluation.figures
     confidence = sum(one.confidence * one.count for one in figures.bins) / figures.num_images
     difference = confidence - figures.accuracy
-    word = "surer" if difference > 0 else "less sure"
+    apart = f"{abs(difference):.3f}"
+    how = "as sure as" if apart == "0.000" else f"{apart} {'surer' if difference > 0 else 'less sure'} than"
     return (
-        f"The model is {abs(difference):.3f} {word} than right on average (mean confidence {confidence:.3f}, accuracy"
+        f"The model is {how} right on average (mean confidence {confidence:.3f}, accuracy"
         f" {figures.accuracy:.3f}); expected calibration error {figures.calibration_error:.3f}."
     )
+
+
+def _apart(difference: float) -> str:
+    if f"{abs(difference):.4f}" == "0.0000":
+        return "as high as they are"
+    return f"{abs(difference):.4f} {'above' if difference > 0 else 'below'} them"
 
 
 def _mean(evaluation: Evaluation) -> str:

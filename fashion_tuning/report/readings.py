@@ -212,7 +212,8 @@ def _peak(trial: Trial, what: str) -> str:
     if peak == last:
         return f"{name} was highest at its last epoch, {last}: more of them might help"
     lost = trial.val_accuracy[peak - 1] - trial.val_accuracy[-1]
-    return f"{name} peaked at epoch {peak} of {last} and ended {lost:.4f} lower"
+    end = f"{lost:.4f} lower" if f"{lost:.4f}" != "0.0000" else "as high"
+    return f"{name} peaked at epoch {peak} of {last} and ended {end}"
 
 
 def _span(values: Sequence[Value], axis: Axis) -> str:

@@ -15,7 +15,7 @@ from fashion_tuning.report.importance import NUM_DRAWS, importances
 from fashion_tuning.report.material import Material
 from fashion_tuning.report.section import Section, Table, drawn, without_empty
 from fashion_tuning.study.inputs import averages
-from fashion_tuning.wording import count, shared_pictures
+from fashion_tuning.wording import count, luck, shared_pictures
 
 MAX_PAIRED: Final = 4
 BARS: Final = "bars: ± one standard error"
@@ -101,18 +101,16 @@ def _leaderboard(material: Material) -> Section:
     tied = sum(row.tied for row in board.rows)
     best = board.rows[0].record.metrics["best_val_accuracy"]
     if tied > 1:
-        ties = (
-            f"{tied - 1} of {len(board.rows) - 1} other trials tie with the best: their paired difference is within one"
-            " standard error."
-        )
+        others = len(board.rows) - 1
+        tie = f"{tied - 1} of {others} other trials tie" if others > 1 else "The other trial ties"
+        ties = f"{tie} with the best: a paired difference within one standard error."
     elif len(board.rows) > 1:
         ties = "No other trial ties with the best: every paired difference is beyond one standard error."
     else:
         ties = "There is no other trial that might tie with it."
-    luck = (
-        f"About {board.flattery:.4f} of the best score is luck of the pick, {best - board.flattery:.4f} without it;"
-        f" chosen is trial {board.chosen.trial:02d}."
-    )
+    words = luck(board.flattery, best)
+    pick = f"{words[0].upper()}{words[1:]}; chosen is trial {board.chosen.trial:02d}."
+    end = (f"All trials have been run: {board.exhausted}.",) if board.exhausted else ()
     columns = ("rank", "trial", "learning rate", "dense units", "dropout", "val accuracy", "± se", "best epoch",
                "seconds", "parameters", "published", "also")  # fmt: skip
     rows = []
@@ -132,7 +130,7 @@ def _leaderboard(material: Material) -> Section:
                 trial.row.also,
             )
         )
-    return Section("leaderboard", "Leaderboard", (ties, luck), table=without_empty(columns, rows))
+    return Section("leaderboard", "Leaderboard", (ties, pick, *end), table=without_empty(columns, rows))
 
 
 def _scores(material: Material, *, num_trials: int | None = None) -> str:
@@ -260,7 +258,7 @@ def _provenance(material: Material) -> Section:
         ("study", f"{study.digest}, generation {study.generation}"),
         ("MLflow run", study.run_id),
         ("command", "fashion-tuning tune with the card card.toml, an artifact of that run"),
-        ("training", f"{card.training.seeds} seeds, at most {card.training.epochs} epochs, batches of"
+        ("training", f"{count(card.training.seeds, 'seed')}, at most {count(card.training.epochs, 'epoch')}, batches of"
                      f" {card.training.batch_size}"),
         ("images", f"{card.images.image_size} px, {card.images.interpolation}, {card.images.aspect}"),
         ("frozen features", f"{', '.join(card.backbones())}, by {card.model.engine} in {card.model.precision}"),

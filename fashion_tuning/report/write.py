@@ -89,7 +89,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Report:
         folder,
         comparison_sections(comparison),
         title=" against ".join(dict.fromkeys(one.experiment for one in studies)),
-        lead=[f"{len(studies)} studies, {len(comparison.rows)} completed trials."],
+        lead=[f"{len(studies)} studies, {count(len(comparison.rows), 'completed trial')}."],
         drawn=any(one.photos == "drawn" for one in studies),
     )
     return report

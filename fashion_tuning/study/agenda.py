@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fashion_tuning.config import Card
 from fashion_tuning.quiet import silent_stderr
+from fashion_tuning.study.combinations import describe_offer, trials_offered
 from fashion_tuning.study.queue import TrialQueue
 from fashion_tuning.study.suggestion import WAITING, Suggestion
 from fashion_tuning.tracking.records import TrialRecord
@@ -37,11 +38,23 @@ class Agenda(TrialQueue):
     ) -> None:
         super().__init__(attempts, max_trials=max_trials)
         self._card = card
+        self._offered = trials_offered(card)
         self._show_published = show_published
         self._search = _make_search(card)
         self._seconds_asking: dict[int, float] = {}
         self._told: set[int] = set()
         self._replay(self._history)
+
+    @property
+    def num_expected(self) -> int | None:
+        known = [number for number in (self.max_trials, self._offered) if number is not None]
+        return min(known, default=None)
+
+    @property
+    def why_short(self) -> str:
+        if self.max_trials is None or len(self.ended) >= self.max_trials:
+            return ""
+        return f"the study ends after {len(self.ended)} of {self.max_trials} trials: {describe_offer(self._card)}"
 
     def seconds_asking(self, trial: int) -> float:
         """What the oracle took for the values of a trial that was new here."""

@@ -19,7 +19,7 @@ from fashion_tuning.model.trainable import count_parameters, is_long
 from fashion_tuning.model.training import train_trial
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.attempt import Attempt
-from fashion_tuning.study.events import AttemptEnded, EpochEnded, Report, TrialEnded, TrialStarted
+from fashion_tuning.study.events import AttemptEnded, EpochEnded, Notice, Report, TrialEnded, TrialStarted
 from fashion_tuning.study.executors import Done, Failed, Message, Output, Worker, ready
 from fashion_tuning.study.inputs import Features, shown_parameters, trial_settings
 from fashion_tuning.study.pruning import last_epoch, should_stop
@@ -89,6 +89,8 @@ class Coordinator:
                     for worker in ready(self._workers, timeout=self._seconds_to_limit()):
                         self._handle(worker, worker.receive())
                     self._stop_overdue()
+                if reason := self._agenda.why_short:
+                    self._report(Notice(reason))
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     self._run.store.hurry()
@@ -127,7 +129,7 @@ class Coordinator:
             seconds_asking=self._agenda.seconds_asking(record.trial),
             seconds_waited=waited,
         )
-        self._report(TrialStarted(run.record, self._agenda.max_trials))
+        self._report(TrialStarted(run.record, self._agenda.num_expected))
 
     def _earlier_states(self, record: TrialRecord) -> list[str]:
         """Runs of the trial's earlier attempts that have left something to go on from, newest first."""
@@ -200,7 +202,7 @@ class Coordinator:
     def _end(self, record: TrialRecord) -> None:
         self._agenda.tell(record)
         self._log_standing()
-        num_ended, max_trials = len(self._agenda.ended), self._agenda.max_trials
+        num_ended, max_trials = len(self._agenda.ended), self._agenda.num_expected
         self._seconds_here.append(record.metrics.get("seconds", 0.0))
         mean_seconds = sum(self._seconds_here) / len(self._seconds_here)
         seconds_left = None

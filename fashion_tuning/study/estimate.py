@@ -5,12 +5,11 @@ study has measured its own.
 """
 
 import itertools
-import math
 import os
 from collections.abc import Mapping
 
 from fashion_tuning.backbones import BACKBONES
-from fashion_tuning.config import Card, Choice, Fixed, Search, Space
+from fashion_tuning.config import Card, Choice, Fixed, Space
 from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model.features import FeatureRef
 from fashion_tuning.model.trainable import count_parameters, is_long, multiplications
@@ -73,32 +72,3 @@ def _some(allowed: AnyRange | None) -> list[Value]:
     if allowed is None:
         return []
     return [int(allowed.min_value), int((allowed.min_value + allowed.max_value) / 2), int(allowed.max_value)]
-
-
-def trials_of_search(card: Card) -> int:
-    """How many trials a tuner without max_trials runs, at most: the size of the grid, or hyperband's brackets."""
-    if card.search is None or card.space is None:
-        return 0
-    if card.search.tuner == "hyperband":
-        return _trials_of_hyperband(card.search, card.training.epochs)
-    sizes = 1
-    for _, allowed in card.space.items():
-        if isinstance(allowed, Choice):
-            sizes *= len(allowed.values)
-        elif not isinstance(allowed, Fixed):
-            # Keras Tuner's grid takes ten points of a range without a step.
-            sizes *= 10 if allowed.step is None else 1 + round((allowed.max_value - allowed.min_value) / allowed.step)
-    return sizes
-
-
-def _trials_of_hyperband(search: Search, epochs: int) -> int:
-    # Li et al. (2018), section 3, with the sizes of Keras Tuner's brackets.
-    factor = search.factor or 3
-    last = math.ceil(1 + math.log(epochs, factor))
-    brackets = max(1, math.ceil(math.log(epochs, factor)))
-    sizes = (
-        math.ceil(last / (bracket + 1) * factor ** (bracket - stage))
-        for bracket in range(brackets)
-        for stage in range(bracket + 1)
-    )
-    return sum(sizes) * (search.hyperband_iterations or 1)

@@ -10,7 +10,10 @@ from fashion_tuning.tracking.records import TrialRecord
 
 @dataclass(frozen=True)
 class Plan:
-    """What is about to be done. Seconds and bytes are estimates; bytes an upper bound."""
+    """What is about to be done. Seconds and bytes are estimates; bytes an upper bound.
+
+    `short` says why `max_trials` is fewer than were asked for.
+    """
 
     card: str
     tuner: str
@@ -38,6 +41,7 @@ class Plan:
     averages: bool = False
     teacher: str = ""
     shared: Mapping[str, int] = field(default_factory=dict)  # pictures that stand in several splits, by these
+    short: str = ""
 
 
 @dataclass(frozen=True)

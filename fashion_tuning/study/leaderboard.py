@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fashion_tuning.config import Final
+from fashion_tuning.config import Card, Final
 from fashion_tuning.errors import NoTrialError, StoreError
 from fashion_tuning.hyperparameters import HYPERPARAMETERS, besides
 from fashion_tuning.study import selection
+from fashion_tuning.study.combinations import describe_offer, trials_offered
 from fashion_tuning.study.recorded import read_card
 from fashion_tuning.tracking.records import (
     StudyRecord,
@@ -47,7 +48,8 @@ class Leaderboard:
     """A study's completed trials in order, and the failed ones.
 
     `chosen` is the trial that the card's rule picks, see `selection.smallest`; `flattery` what the best
-    score owes to having been picked on these images, see `selection.flattery`.
+    score owes to having been picked on these images, see `selection.flattery`; `exhausted` why there can be no
+    more trials, "" where there can.
     """
 
     study: StudyRecord
@@ -55,6 +57,7 @@ class Leaderboard:
     failed: tuple[TrialRecord, ...]
     chosen: TrialRecord
     flattery: float
+    exhausted: str = ""
 
     @property
     def hyperparameters(self) -> tuple[str, ...]:
@@ -114,12 +117,16 @@ def leaderboard(store: Store, study: StudyRecord, *, rule: str | None = None) ->
         )
         for rank, (record, correct) in enumerate(zip(completed, at_best, strict=True), 1)
     ]
+    card = _card(store, study)
+    failed = tuple(record for record in records if record.failed)
+    offered = trials_offered(card) if card and card.search else None
     return Leaderboard(
         study,
         tuple(rows),
-        tuple(record for record in records if record.failed),
-        chosen=choose([row.record for row in rows if row.tied], rule=rule or _rule(store, study)),
+        failed,
+        chosen=choose([row.record for row in rows if row.tied], rule=rule or (card.final if card else Final()).choose),
         flattery=selection.flattery(hits),
+        exhausted=describe_offer(card) if card and offered is not None and len(rows) + len(failed) >= offered else "",
     )
 
 
@@ -140,11 +147,11 @@ def choose(tied: Sequence[TrialRecord], *, rule: str) -> TrialRecord:
     )
 
 
-def _rule(store: Store, study: StudyRecord) -> str:
+def _card(store: Store, study: StudyRecord) -> Card | None:
     try:
-        return read_card(store, study).final.choose
+        return read_card(store, study)
     except StoreError:
-        return Final().choose  # `check` says what is wrong with the card on record
+        return None  # `check` says what is wrong with the card on record
 
 
 def correct_by_epoch(store: Store, record: TrialRecord) -> np.ndarray:

@@ -11,6 +11,7 @@ from fashion_tuning.errors import DiskError
 from fashion_tuning.hyperparameters import Value
 from fashion_tuning.model.features import FeatureKey, FeatureRef, verify_shards
 from fashion_tuning.study import estimate
+from fashion_tuning.study.combinations import describe_offer, trials_of_hyperband, trials_offered
 from fashion_tuning.study.events import Plan
 from fashion_tuning.study.inputs import SPLITS, Features, StudyInputs, averages, each_once
 from fashion_tuning.tracking.records import StudyRecord
@@ -41,7 +42,8 @@ def estimate_cost(inputs: StudyInputs, taught: Sequence[FeatureRef], *, trials_e
     cost = _with_teacher(inputs, taught, features.of_card(), trials)
     if card.space is None:
         return cost
-    searched = max(0, (limit or estimate.trials_of_search(card)) - trials_ended - len(listed))
+    offered = trials_offered(card) or (trials_of_hyperband(card) if limit is None else limit)
+    searched = max(0, min(limit or offered, offered) - trials_ended - len(listed))
     each = [_cost(features, [], [(point, card.training.epochs)]) for point in estimate.points(card.space)]
     return replace(
         cost,
@@ -131,6 +133,8 @@ def make_plan(
 ) -> Plan:
     """Everything a person is shown before a study or a final run starts."""
     card, counts = inputs.card, inputs.dataset.manifest.counts()
+    offered = trials_offered(card) if study.kind == "study" else None
+    is_short = limit is not None and offered is not None and offered < limit
     return Plan(
         card=card.name,
         tuner="final" if study.kind == "final" else card.search.tuner if card.search else "list",
@@ -139,7 +143,7 @@ def make_plan(
         counts={split: sum(counts[split].values()) for split in SPLITS},
         classes=inputs.dataset.manifest.classes,
         image_size=card.images.image_size,
-        max_trials=limit,
+        max_trials=offered if is_short else limit,
         trials_ended=trials_ended,
         seeds=card.training.seeds,
         epochs=max([card.training.epochs, *(one.epochs or 0 for one in card.configurations)]),
@@ -158,4 +162,5 @@ def make_plan(
         averages=averages(card),
         teacher=str(inputs.teacher or ""),
         shared=inputs.dataset.verification.shared,
+        short=f"not {limit}: {describe_offer(card)}" if is_short else "",
     )

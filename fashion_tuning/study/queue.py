@@ -45,6 +45,16 @@ class TrialQueue(ABC):
         return [record.trial for record in self._again if record.deleted]
 
     @property
+    def num_expected(self) -> int | None:
+        """How many trials there will be, as far as that is known."""
+        return self.max_trials
+
+    @property
+    def why_short(self) -> str:
+        """Why there are fewer trials than `max_trials`, now that none is left; "" where there are not."""
+        return ""
+
+    @property
     def ended(self) -> list[TrialRecord]:
         """The trials that count and were not deleted, in the order of their numbers."""
         return [self._records[trial] for trial in sorted(self._records) if self._records[trial].stands]

@@ -22,6 +22,7 @@ from fashion_tuning.tracking.lease import Owner
 from fashion_tuning.tracking.origin import DatasetInfo, Origin
 from fashion_tuning.tracking.provenance import environment_lock, machine, source_commit, versions
 from fashion_tuning.tracking.store import Store
+from fashion_tuning.wording import count
 
 
 class StudyRun:
@@ -271,5 +272,5 @@ def _note(card: Card, dataset: DatasetInfo) -> str:
         lines += [f"- {name}: {allowed}" for name, allowed in card.space.items()]
     if card.teacher:
         lines += [f"- teacher: study {card.teacher.study}"]
-    lines += [f"- {card.training.seeds} seeds, at most {card.training.epochs} epochs per trial"]
+    lines += [f"- {count(card.training.seeds, 'seed')}, at most {count(card.training.epochs, 'epoch')} per trial"]
     return "\n".join(lines)

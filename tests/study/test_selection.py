@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -130,6 +131,21 @@ def test_more_trials_flatter_more_and_one_epoch_of_one_trial_not_at_all(random):
     few, many = (flattery(noise(random, num_trials=num)) for num in (2, 40))
     assert 0 < few < many
     assert flattery(noise(random, num_trials=1, epochs=1)) == pytest.approx(0, abs=0.002)
+
+
+def test_flattery_is_never_negative_and_is_what_the_plain_mean_comes_to(random):
+    for num_images, share in itertools.product((1, 4, 12, 40), (0.3, 0.5, 0.9)):
+        trials = [random.random((1, 2, num_images)) < share for _ in range(3)]
+        trials.append(np.ones((1, 1, num_images), bool) if share == 0.9 else trials[0][:, :1])
+        estimate = flattery(trials)
+        assert estimate >= 0
+        # The plain mean of what each pick is off by, whose noise only very many samples take away.
+        means = np.concatenate([trial.astype(float).mean(axis=0) for trial in trials])
+        images = random.multinomial(num_images, np.full(num_images, 1 / num_images), size=20_000)
+        drawn = images @ means.T / num_images
+        off = drawn.max(axis=1) - means.mean(axis=1)[drawn.argmax(axis=1)]
+        assert estimate == pytest.approx(off.mean(), abs=5 * off.std() / 20_000**0.5 + 5 * off.std() / 1000**0.5 / 2)
+    assert flattery([random.random((2, 1, 30)) < 0.5]) == 0
 
 
 def test_a_trial_that_stands_out_is_flattered_less_than_one_of_many(random):
