@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import tomllib
@@ -13,6 +12,7 @@ from typing import Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fashion_tuning.backbones import BACKBONES, NO_CUT
+from fashion_tuning.card_file import read_card_text
 from fashion_tuning.errors import UsageError
 from fashion_tuning.hyperparameters import HYPERPARAMETERS, Value, is_active
 from fashion_tuning.settings import Configuration, Final, Images, Model, Pruning, Search, Teacher, Training, Views
@@ -38,6 +38,13 @@ __all__ = [
     "load_card",
     "parse_card",
 ]
+
+
+# MLflow 3 keeps 8,000 characters of a run's description, to which counts, space and leaderboard are added; as many of
+# a tag; and 1,000 metrics of an epoch: four of each seed, and their means.
+MAX_DESCRIPTION: int = 4000
+MAX_SOURCE: int = 200
+MAX_SEEDS: int = 249
 
 
 class Card(Table):
@@ -241,18 +248,28 @@ def load_card(path: Path) -> Card:
       UsageError: The file is missing, no TOML, or not a valid card. The message names
         file, key, what was received and what was expected.
     """
-    try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise OSError(errno.EINVAL, "it is a device or a pipe")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        found = error.strerror if isinstance(error, OSError) else f"byte {error.start + 1} is no UTF-8"
-        raise UsageError(
-            f"the card {path} can't be read: {found}",
-            expected="an experiment card: a text file such as experiments/xception_150.toml",
-            action="name a card that exists, or go to the project's folder: experiments/ is there",
-        ) from error
-    return parse_card(text, name=str(path))
+    card = parse_card(read_card_text(path), name=str(path))
+    _require_room(card, name=str(path))
+    return card
+
+
+def _require_room(card: Card, *, name: str) -> None:
+    """Makes sure that MLflow can hold what a card says; what was recorded before is read without this.
+
+    Raises:
+      UsageError: Some of it is too long, or too much.
+    """
+    texts = {"description": (card.description, MAX_DESCRIPTION)}
+    texts |= {f"configurations.#{n}.source": (one.source, MAX_SOURCE) for n, one in enumerate(card.configurations, 1)}
+    wrong_lines = [
+        f"{name}: {key}: received {len(text):,} characters, expected at most {most:,}, which MLflow shows whole"
+        for key, (text, most) in texts.items()
+        if len(text) > most
+    ]
+    if (seeds := card.training.seeds) > MAX_SEEDS:
+        wrong_lines.append(f"{name}: training.seeds: received {seeds}, expected at most {MAX_SEEDS}, as MLflow takes")
+    if wrong_lines:
+        raise UsageError("\n".join(wrong_lines), action=f"correct {name} and run the command again")
 
 
 def parse_card(text: str, *, name: str) -> Card:

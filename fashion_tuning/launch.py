@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fashion_tuning.card_file import read_card_text
 from fashion_tuning.config import Card, load_card
 from fashion_tuning.data.source import Dataset, open_dataset, open_drawn
 from fashion_tuning.errors import NoTrialError, PhotosUnreachableError, UsageError, WeightsError
@@ -48,7 +49,7 @@ def start_study(
       FashionTuningError: Of the kind that says what a person has to do.
     """
     card = load_card(card_path)
-    card_text = card_path.read_text(encoding="utf-8")
+    card_text = read_card_text(card_path)
     if card.photos == "drawn":
         refuse_photos(data_dir, f"{card_path}, a card")
     terminal = StudyTerminal(as_json=as_json)

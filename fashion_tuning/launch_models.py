@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fashion_tuning.card_file import read_card_text
 from fashion_tuning.config import load_card
 from fashion_tuning.data.listing import describe_entries
 from fashion_tuning.data.manifest import SPLITS
@@ -50,7 +51,7 @@ def start_final(
     """
     path = expand(name) if name.endswith(".toml") else None
     card = load_card(path) if path else None
-    text = path.read_text(encoding="utf-8") if path else ""
+    text = read_card_text(path) if path else ""
     if card is not None and card.photos == "drawn":
         refuse_photos(data_dir, f"{name}, a card")
     terminal = ModelTerminal(as_json=as_json)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
+_KEY = 200  # letters of a class in a metric's name
 NUM_BINS = 10
 SURE = 0.95  # of the answers that a service gives without a word of doubt so many are right on validation
 
@@ -69,8 +70,8 @@ class Figures:
         found = {name: float(getattr(self, name)) for name in names}
         found |= {"accuracy_low": self.low, "accuracy_high": self.high, "num_images": float(self.num_images)}
         for number, one in enumerate(self.classes, 1):
-            key = re.sub(r"[^\w. -]", "_", one.name)  # what MLflow allows in a metric's name
-            if f"recall/{key}" in found:
+            key = re.sub(r"[^\w. -]", "_", one.name)[:_KEY]  # what MLflow allows in a metric's name, of 250 letters
+            while f"recall/{key}" in found:
                 key = f"{key} {number}"
             found |= {f"precision/{key}": one.precision, f"recall/{key}": one.recall, f"f1/{key}": one.f1}
         return found

@@ -1,5 +1,6 @@
 """Cards: what the shipped ones say, what a wrong one is answered, what the digest covers."""
 
+import codecs
 import os
 import re
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fashion_tuning.backbones import BACKBONES, NO_CUT
+from fashion_tuning.card_file import read_card_text
 from fashion_tuning.config import (
     Card,
     Choice,
@@ -243,17 +245,63 @@ def test_a_card_that_ends_too_early_is_shown_with_its_last_line() -> None:
 
 
 def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
-    latin = tmp_path / "latin.toml"
-    latin.write_bytes("# é".encode("latin-1"))
-    for path, reason in (
-        (tmp_path / "none.toml", "No such file"),
-        (tmp_path, "directory"),
-        (latin, "byte 3 is no UTF-8"),
+    files = {
+        "latin": "# a line\n# é".encode("latin-1"),
+        "no mark": "name = 'x'".encode("utf-16-le"),
+        "half": b"\xff\xfen\0a",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    for path, reason, action in (
+        (tmp_path / "none.toml", "No such file", "name a card that exists"),
+        (tmp_path, "directory", "name a card that exists"),
+        (tmp_path / "latin", "byte 12, in line 2, is no UTF-8", "save it as UTF-8"),
+        (tmp_path / "no mark", "byte 2, in line 1, is a zero byte, as in UTF-16 without its mark", "save it as UTF-8"),
+        (tmp_path / "half", "its mark says UTF-16", "save it as UTF-8"),
     ):
         with pytest.raises(UsageError, match=reason) as caught:
             load_card(path)
         assert str(path) in str(caught.value)
         assert "expected: an experiment card" in str(caught.value)
+        assert action in caught.value.action
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_however_an_editor_saves_a_card_it_says_the_same(encoding: str, end: str, tmp_path: Path) -> None:
+    text = f"# größe 服装\n{MAIN.read_text(encoding='utf-8')}"
+    path = tmp_path / "card.toml"
+    mark = codecs.BOM_UTF16_BE if encoding == "utf-16-be" else b""
+    path.write_bytes(mark + text.replace("\n", end).encode(encoding))
+    assert load_card(path) == parse_card(text, name="card")
+    assert read_card_text(path) == text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("description = '" + "x" * 21_600 + "'",
+         r"card\.toml: description: received 21,600 characters, expected at most 4,000"),
+        ("[[configurations]]\nlearning_rate = 0.1\ndense_units = 0\ndropout = 0.0\nsource = '" + "x" * 201 + "'",
+         r"card\.toml: configurations\.#1\.source: received 201 characters, expected at most 200"),
+        ("seeds = 250", r"card\.toml: training\.seeds: received 250, expected at most 249"),
+    ],
+)  # fmt: skip
+def test_what_mlflow_can_not_hold_is_refused_when_the_card_is_read(change: str, message: str, tmp_path: Path) -> None:
+    head, table = ("name = 'x'\nseed = 1\n", "[images]\nimage_size = 150\n[training]\nepochs = 1\n")
+    listed = (
+        ""
+        if "configurations" in change
+        else "[[configurations]]\nlearning_rate = 0.1\ndense_units = 0\ndropout = 0.0\n"
+    )
+    text = head + (change + "\n" if change.startswith("description") else "") + table
+    text += (change + "\n" if not change.startswith("description") else "") + listed
+    path = tmp_path / "card.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_card(path)
+    assert len(str(caught.value)) < 400
+    parse_card(text, name="card.toml")  # what an earlier version has recorded is read all the same
 
 
 def parse_space(*, learning_rate: str = 'type = "fixed"\nvalue = 0.001', dense_units: str, dropout: str) -> Card:

@@ -36,7 +36,7 @@ ROOMS: list[set[str]] = [
     {"config"},
     {"settings"},
     {"space"},
-    {"table", "hyperparameters"},
+    {"table", "hyperparameters", "card_file"},
     {"backbones"},
     {"locks"},
     {"files", "backend", "lettering", "options"},

@@ -46,6 +46,15 @@ def test_names_of_classes_become_names_that_mlflow_takes():
     assert {"recall/a _ b", "recall/a _ b 2", "recall/it_s"} <= set(metrics)
 
 
+@pytest.mark.parametrize(
+    "names", [("x" * 255, "x" * 254 + "y", "服" * 85), ("a/b", "a_b", "a_b 2"), ("a_b 2", "a/b", "a_b")]
+)
+def test_long_names_and_names_that_are_cut_alike_become_metrics_of_their_own(names):
+    metrics = figures(class_names=names).metrics()
+    assert sum(name.startswith("recall/") for name in metrics) == 3
+    assert max(map(len, metrics)) <= 250
+
+
 def test_a_class_without_a_photo_counts_nowhere():
     found = measure(PROBABILITIES[:5], LABELS[:5], class_names=NAMES, train_counts=np.array([1, 1, 98]))
     assert found.accuracy_at_train_priors == pytest.approx((2 / 3 + 1 / 2) / 2)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from fashion_tuning.data.listing import read_file
+from fashion_tuning.data.unread import describe_unread
 from fashion_tuning.stderr_gate import gated_stderr
 
 # Goes into every feature key: raise it when a change of this module changes a pixel.
@@ -128,7 +129,7 @@ def read(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Reading:
     except (UnreadableImageError, MemoryError):
         raise
     except Image.UnidentifiedImageError as error:
-        raise UnreadableImageError(_unknown_content(data), kind="unknown") from error
+        raise UnreadableImageError(describe_unread(data), kind="unknown") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(f"more than {max_pixels:,} pixels", kind="large") from error
     except Exception as error:  # Pillow's readers raise nearly every kind on broken bytes
@@ -272,9 +273,3 @@ def _grey_to_8_bits(image: Image.Image) -> Image.Image:
 
 def _has_16_bits(image: Image.Image) -> bool:
     return image.mode.startswith("I") or any(re.search(r";16", str(tile.args)) for tile in getattr(image, "tile", ()))
-
-
-def _unknown_content(data: bytes) -> str:
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1"):
-        return "HEIC, which Pillow can't read: save it as JPEG"
-    return "not an image, or a kind that isn't read here"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fashion_tuning.backbones import BACKBONES, NO_CUT
 from fashion_tuning.final.outcome import Outcome
 from fashion_tuning.hyperparameters import all_values, setting
+from fashion_tuning.measures import ClassFigures
 from fashion_tuning.study.inputs import StudyInputs, averages
 from fashion_tuning.wording import shared_pictures
 
+# A version's description is cut at 5,000 letters, by some databases with an error; all else here has up to 3,000.
+_LIST, _TABLE = 500, 1500
 _SHAPES = {
     "squash": "squashed into a square",
     "pad": "fitted into a square, the rest of it grey,",
@@ -25,7 +30,7 @@ def model_card(outcome: Outcome, inputs: StudyInputs) -> str:
     cut = setting("cut", winner.values)
     frozen = "frozen" if cut == NO_CUT else f"frozen before {cut}"
     lines = [
-        "Suggests the category of a garment from its photo: " + ", ".join(dataset.manifest.classes) + ".",
+        f"Suggests the category of a garment from its photo: {_named(dataset.manifest.classes)}.",
         "",
         "### Data",
         f"- {dataset.name}, manifest `{dataset.manifest.digest}`: {num['train']} photos to train on,"
@@ -53,12 +58,7 @@ def model_card(outcome: Outcome, inputs: StudyInputs) -> str:
         f" {figures.low:.4f} to {figures.high:.4f}; among the first three {figures.top_3:.4f};"
         f" expected calibration error {figures.calibration_error:.3f}",
         "",
-        "| class | precision | recall | F1 | photos |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {one.name} | {one.precision:.2f} | {one.recall:.2f} | {one.f1:.2f} | {one.support} |"
-            for one in figures.classes
-        ),
+        *_table(figures.classes),
     ]
     lines += [
         "",
@@ -72,3 +72,42 @@ def model_card(outcome: Outcome, inputs: StudyInputs) -> str:
     if dataset.kind == "drawn":
         lines += ["- **Made of drawn garments, not of photos: of no use for real ones.**"]
     return "\n".join(lines)
+
+
+def _named(classes: Sequence[str]) -> str:
+    """The classes, or as many of them as there is room for."""
+    shown = _fitting([f"{name}, " for name in classes], room=_LIST)
+    more = f" and {len(classes) - len(shown)} more" if len(shown) < len(classes) else ""
+    return "".join(shown).removesuffix(", ") + more
+
+
+def _table(classes: Sequence[ClassFigures]) -> list[str]:
+    """A row for each class, or for as many of them as there is room for; nothing is measured without a photo."""
+    rows = [
+        f"| {_cell(one.name)} | {one.precision:.2f} | {one.recall:.2f} | {one.f1:.2f} | {one.support} |"
+        if one.support
+        else f"| {_cell(one.name)} | - | - | - | 0 |"
+        for one in classes
+    ]
+    shown = _fitting(rows, room=_TABLE)
+    more = [f"and {len(rows) - len(shown)} more in classes.csv of the evaluation run"] if len(shown) < len(rows) else []
+    return [
+        "| class | precision | recall | F1 | photos |",
+        "|---|---|---|---|---|",
+        *shown,
+        *(["", *more] if more else []),
+    ]
+
+
+def _cell(name: str) -> str:
+    return name.replace("|", "\\|")
+
+
+def _fitting(texts: Sequence[str], *, room: int) -> list[str]:
+    shown: list[str] = []
+    for text in texts:
+        room -= len(text) + 1
+        if room < 0:
+            break
+        shown.append(text)
+    return shown

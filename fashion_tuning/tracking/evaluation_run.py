@@ -22,6 +22,7 @@ MODEL = "fashion.model"
 FINAL_RUN = "fashion.final_run"
 BY = "fashion.by"  # the command that looks
 LOOK = "fashion.look"
+_BATCH = 1000  # metrics that MLflow takes at a time
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,10 @@ class Look:
         now = int(time.time() * 1000)
         entries = [Metric(name, float(value), now, 0) for name, value in metrics.items()]
         texts = [Param(name, value) for name, value in params.items()]
-        self.store.call(lambda client: client.log_batch(self.run_id, metrics=entries, params=texts))
+        self.store.call(lambda client: client.log_batch(self.run_id, params=texts))
+        for first in range(0, len(entries), _BATCH):  # three for each class
+            batch = entries[first : first + _BATCH]
+            self.store.call(lambda client, batch=batch: client.log_batch(self.run_id, metrics=batch))  # type: ignore[misc]
         for path in sorted(artifacts.iterdir()):
             self.store.upload(self.run_id, path)
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
@@ -17,11 +16,12 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
-from fashion_tuning.errors import StoreError, UsageError
+from fashion_tuning.errors import UsageError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import disk_errors
 from fashion_tuning.masking import encode_password, leave_password_out, mask_address
 from fashion_tuning.paths import expand, file_uri, sqlite_uri
+from fashion_tuning.tracking.addresses import refuse_mistaken
 from fashion_tuning.tracking.database import ARTIFACTS, DATABASE, ELSEWHERE, sqlite_file
 from fashion_tuning.tracking.failures import FAILURES, ArtifactError
 from fashion_tuning.tracking.opening import Opening
@@ -278,10 +278,5 @@ def resolve_uri(uri: str | None) -> str:
                 action="write a question mark in a name as %3F, and a percent sign as %25",
             )
         return sqlite_uri(expand(file).resolve())  # one file, one name: locks are named by it
-    if "://" not in uri or urlsplit(uri).scheme == "file":
-        raise StoreError(
-            f"tracking URI {mask_address(uri)!r} is a folder",
-            expected="a database or a server: MLflow keeps no new runs in folders",
-            action="leave it out for mlflow.db here, or give sqlite:///PATH or http://HOST:PORT",
-        )
+    refuse_mistaken(uri)
     return uri

@@ -27,6 +27,7 @@ from fashion_tuning.tracking.states import STATES, remove_states
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import StudyRun
 
+_RUN_NAME = 250  # letters that MLflow's databases hold
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
@@ -231,4 +232,6 @@ def run_name(record: records.TrialRecord) -> str:
     )
     if others := besides(values):
         name += f" · {others}"
-    return name + (f" · attempt {record.attempt}" if record.attempt > 1 else "")
+    attempt = f" · attempt {record.attempt}" if record.attempt > 1 else ""
+    longest = _RUN_NAME - len(attempt)
+    return (name if len(name) <= longest else f"{name[: longest - 1]}…") + attempt

@@ -259,12 +259,6 @@ def test_decompression_bomb_is_refused(tmp_path, side):
     assert "pixels" in reason(path)
 
 
-def test_heic_is_named(tmp_path):
-    path = tmp_path / "a.jpg"
-    path.write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 64)
-    assert "HEIC" in reason(path)
-
-
 def test_postscript_is_not_run(tmp_path):
     path = saved(corners(), tmp_path / "a.eps")
     assert "not an image" in reason(path)
