@@ -32,6 +32,7 @@ from fashion_tuning.options import (
     environment_folder,
     expand_paths,
 )
+from fashion_tuning.surroundings import clear_surroundings
 
 app = typer.Typer(
     name="fashion-tuning",
@@ -52,7 +53,8 @@ app.add_typer(service)
 def _options(debug: DebugOption = False) -> None:
     if debug:
         os.environ["FASHION_TUNING_DEBUG"] = "1"
-    choose_backend()
+    if gone := clear_surroundings(choose_backend()):
+        typer.echo(f"{', '.join(gone)}: left aside, what a result depends on is set by the program", err=True)
 
 
 @app.command()

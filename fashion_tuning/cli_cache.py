@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,7 +27,16 @@ def cache_list(as_json: JsonOption = False) -> None:
 
 
 @cache.command("verify")
-def cache_verify() -> None:
+def cache_verify(
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Photos in this folder: also compute some of their features anew, and compare.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Check every feature shard against its recorded digest; exit 1 where one differs."""
     from fashion_tuning.model.cache import verify_cache
     from fashion_tuning.show import Terminal
@@ -38,7 +48,16 @@ def cache_verify() -> None:
         problems,
         good="every feature in the cache is as it was written; weights and photos are verified when they are used",
     )
-    if problems:
+    others = 0
+    if data_dir is not None:
+        from fashion_tuning.launch import recheck_features
+
+        for found in recheck_features(data_dir, cache_dir=cache_folder(), terminal=terminal):
+            terminal.line(str(found))
+            others += not found.agrees
+        if others:
+            terminal.line("remove the folder of what is NOT as computed anew: the next use computes it again")
+    if problems or others:
         raise typer.Exit(1)
 
 

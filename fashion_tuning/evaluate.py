@@ -18,14 +18,8 @@ from fashion_tuning.figures import Mistake, draw_confusion, draw_mistakes, draw_
 from fashion_tuning.files import SCRATCH, scratch_folder, write_text
 from fashion_tuning.measures import Figures, PairedTest, mcnemar, measure
 from fashion_tuning.model.checkpoint import predict, predict_mean
-from fashion_tuning.model.features import (
-    FeatureKey,
-    FeatureRef,
-    compute_features,
-    feature_ref,
-    load_features,
-    verify_shards,
-)
+from fashion_tuning.model.features import FeatureRef, compute_features, feature_ref, load_features, verify_shards
+from fashion_tuning.model.key import FeatureKey
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.best_epoch import best_heads
 from fashion_tuning.study.executors import Worker

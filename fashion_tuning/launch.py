@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,14 @@ from fashion_tuning.config import Card, load_card
 from fashion_tuning.data.source import Dataset, open_dataset, open_drawn
 from fashion_tuning.errors import NoTrialError, PhotosUnreachableError, UsageError, WeightsError
 from fashion_tuning.launch_report import report_at_end
-from fashion_tuning.model.weights import get_all_weights
+from fashion_tuning.model.weights import Weights, get_all_weights
 from fashion_tuning.quiet import silent_stderr
 from fashion_tuning.show import Terminal
 from fashion_tuning.show_studies import StudyTerminal
 from fashion_tuning.study.executors import Worker
 
 if TYPE_CHECKING:
+    from fashion_tuning.model.recheck import Recheck
     from fashion_tuning.study.inputs import StudyInputs
     from fashion_tuning.tracking.store import Store
 
@@ -162,3 +163,30 @@ def find_inputs(
             expected=f"the teacher's, {recorded}",
         )
     return StudyInputs(card, card_text, dataset, weights, cache_dir, found)
+
+
+def recheck_features(data_dir: Path, *, cache_dir: Path, terminal: Terminal) -> Iterator[Recheck]:
+    """Compares what the cache holds of a folder's photos with features that are computed here and now; read-only.
+
+    Raises:
+      DataError, WeightsError: Photos or weights can't be had.
+      UsageError: The cache holds nothing of these photos that can be computed here.
+    """
+    with terminal.counting("verifying photos") as progress:
+        dataset = open_dataset(data_dir, cache_dir=cache_dir, progress=progress)
+    with silent_stderr():
+        from fashion_tuning.model.recheck import recheck
+
+    def weights_of(backbone: str) -> Weights:
+        return get_all_weights((backbone,), cache_dir=cache_dir, progress=terminal.line)[backbone]
+
+    found = recheck(cache_dir, dataset.root, dataset.manifest, weights_of=weights_of)
+    first = next(found, None)
+    if first is None:
+        raise UsageError(
+            f"no features in {cache_dir} of the photos in {data_dir} that Keras computes here in float32",
+            expected=f"some of manifest {dataset.manifest.digest[:8]}",
+            action="fashion-tuning cache list names the photos of each: data and the start of their manifest's digest",
+        )
+    yield first
+    yield from found

@@ -70,3 +70,35 @@ def test_where_keras_runs_already_its_backend_is_named(tmp_path: Path) -> None:
     )
     first, second = done.stdout.split()
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"floatx": "bfloat16"}', 'keras.json: floatx = "bfloat16"'),
+        ('{"epsilon": 1}', "keras.json: epsilon = 1"),
+        ('{"image_data_format": null}', "keras.json: image_data_format = null"),
+        ("[]", "keras.json: [] is no table"),
+    ],
+)
+def test_a_file_that_keras_can_not_start_with_is_named(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "keras.json").write_text(content)
+    done = run("leaderboard", folder=tmp_path, KERAS_HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[0]
+    assert done.stderr.splitlines()[-1] == "what to do: mend it, or remove it: nothing in it is used here"
+
+
+@pytest.mark.parametrize("content", ["", '{"floatx": "float16", "epsilon": 0.5, "nonsense": 1}'])
+def test_a_file_that_it_can_start_with_is_no_matter(tmp_path: Path, content: str) -> None:
+    (tmp_path / "keras.json").write_text(content)
+    done = run("cache", "list", folder=tmp_path, KERAS_HOME=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_variables_that_are_left_aside_are_named_once(tmp_path: Path) -> None:
+    done = run("cache", "list", folder=tmp_path, TF_ENABLE_ONEDNN_OPTS="0", ONEDNN_MAX_CPU_ISA="AVX2")
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "ONEDNN_MAX_CPU_ISA, TF_ENABLE_ONEDNN_OPTS: left aside, what a result depends on is set by the program"
+    ]

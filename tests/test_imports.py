@@ -39,7 +39,7 @@ ROOMS: list[set[str]] = [
     {"table", "hyperparameters", "card_file"},
     {"backbones"},
     {"locks"},
-    {"files", "backend", "lettering", "options"},
+    {"files", "backend", "lettering", "options", "surroundings"},
     {"quiet", "pulse", "ports"},
     {"seeds", "wording", "streams", "stderr_gate", "fail_points", "errors", "paths"},
     {"masking"},

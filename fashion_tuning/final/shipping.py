@@ -8,7 +8,8 @@ from fashion_tuning.errors import ParityError
 from fashion_tuning.files import scratch_folder, sha256_of
 from fashion_tuning.final.job import Job
 from fashion_tuning.final.reduced import compare, require_agreement
-from fashion_tuning.model.features import FeatureKey, FeatureRef, compute_features, feature_ref
+from fashion_tuning.model.features import FeatureRef, compute_features, feature_ref
+from fashion_tuning.model.key import FeatureKey
 from fashion_tuning.model.shipped import ModelCard
 from fashion_tuning.model.whole import Parity, ship
 from fashion_tuning.study.best_epoch import best_heads, unsure_below

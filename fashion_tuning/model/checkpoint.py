@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from fashion_tuning.errors import FashionTuningError
+from fashion_tuning.model.exact import exact_settings
 from fashion_tuning.quiet import silent_stderr
 
 _MAPS_AT_ONCE: Final = 32  # what follows a feature map needs a multiple of its memory
@@ -18,6 +19,7 @@ class BrokenCheckpointError(FashionTuningError):
     """A checkpoint is missing, damaged, or not one of ours."""
 
 
+@exact_settings()
 def predict(path: Path, features: np.ndarray) -> np.ndarray:
     """Class probabilities of a checkpoint's head.
 

@@ -75,11 +75,12 @@ class Classifier:
     ) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         choose_backend()  # where MLflow loads this, no command line has
+        from fashion_tuning.model.exact import exact_settings
         from fashion_tuning.model.shipped import load, read_card
 
         if runner is None:
             model, card = load(path)
-            runner = model.predict_on_batch
+            runner = exact_settings()(model.predict_on_batch)  # Keras lays its graph out at the first call
         else:
             card = read_card(path)
         self._run = runner

@@ -14,6 +14,7 @@ import numpy as np
 
 from fashion_tuning.backend import choose_backend
 from fashion_tuning.errors import UsageError
+from fashion_tuning.model.exact import exact_settings
 
 if TYPE_CHECKING:
     import keras
@@ -61,6 +62,7 @@ def require_exporter() -> None:
         )
 
 
+@exact_settings()
 def export_model(model: keras.Model, format: str, target: Path) -> None:
     """Writes a model, uint8 images in, at `target`, which must end as the format's files do.
 
@@ -131,6 +133,7 @@ def load_openvino(path: Path, *, precision: str) -> Runner:
     return lambda batch: compiled(batch)[0]
 
 
+@exact_settings()
 def _saved_model(path: Path) -> Runner:
     import keras
 

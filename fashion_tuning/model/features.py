@@ -9,78 +9,24 @@ it outlives the folder.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from fashion_tuning.backbones import AVERAGE, AVERAGE_AND_MAXIMUM, BACKBONES, row_shape
-from fashion_tuning.backend import choose_backend
-from fashion_tuning.config import Card
-from fashion_tuning.data.decode import DECODE_VERSION, Sizing
+from fashion_tuning.backbones import BACKBONES
 from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.data.views import View
 from fashion_tuning.errors import DataError, DiskError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import write_text
 from fashion_tuning.locks import try_lock
-from fashion_tuning.model.exporting import require_exporter
+from fashion_tuning.model.key import FeatureKey
 from fashion_tuning.model.shards import ShardedArray
 from fashion_tuning.model.weights import Weights
-
-
-@dataclass(frozen=True)
-class FeatureKey:
-    """All that decides a feature's value; two equal keys mean equal features."""
-
-    manifest: str
-    image_size: int
-    interpolation: str
-    preprocessing: str
-    backbone: str
-    weights: str
-    cut: str
-    engine: str
-    precision: str = "float32"
-    view: str = "identity"
-    aspect: str = "squash"
-    decode_version: int = DECODE_VERSION
-    storage: str = "float32"
-
-    def parts(self) -> dict[str, str]:
-        parts = {name: str(value) for name, value in asdict(self).items()}
-        if self.storage == "float32":  # what came later is left out where it says what was so before
-            del parts["storage"]
-        return parts
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """Shape of one image's features."""
-        return row_shape(self.backbone, self.cut, self.image_size)
-
-    @property
-    def sizing(self) -> Sizing:
-        return Sizing(self.image_size, self.interpolation, self.aspect)
-
-    @property
-    def digest(self) -> str:
-        """First 24 hex digits of a SHA-256 over the parts."""
-        return hashlib.sha256(json.dumps(self.parts(), sort_keys=True).encode()).hexdigest()[:24]
-
-    @property
-    def mode(self) -> str:
-        """What computes and keeps them, in words."""
-        kept = "" if self.storage == "float32" else f", kept in {self.storage}"
-        return f"{self.engine} in {self.precision}{kept}"
-
-    @property
-    def exact(self) -> FeatureKey:
-        """The same features by Keras, on the backend it has here, in float32: of the model that ships."""
-        return replace(self, engine=keras_engine(), precision="float32", storage="float32")
 
 
 @dataclass(frozen=True)
@@ -121,34 +67,6 @@ class FeatureRef:
         """(images,) int32 class indices."""
         index = {name: number for number, name in enumerate(self.classes)}
         return np.array([index[label] for _, _, label in self.photos], np.int32)
-
-
-def feature_key(card: Card, *, manifest: Manifest, weights: Weights) -> FeatureKey:
-    """The key of the pooled features that a card needs of the backbone with these weights.
-
-    Raises:
-      UsageError: They are OpenVINO's, and Keras can't hand its network over on the backend it has here.
-    """
-    if card.model.engine == "openvino":
-        require_exporter()
-    return FeatureKey(
-        manifest=manifest.digest,
-        image_size=card.images.image_size,
-        interpolation=card.images.interpolation,
-        aspect=card.images.aspect,
-        preprocessing=BACKBONES[weights.name].preprocessing,
-        backbone=weights.name,
-        weights=weights.digest,
-        cut=AVERAGE_AND_MAXIMUM if card.names("pooling") else AVERAGE,
-        engine=keras_engine() if card.model.engine == "keras" else card.model.engine,
-        precision=card.model.precision,
-        storage=card.model.storage,
-    )
-
-
-def keras_engine() -> str:
-    """What a key calls Keras on the backend that it has here."""
-    return f"keras-{choose_backend()}"
 
 
 def feature_ref(key: FeatureKey, split: str, *, manifest: Manifest, cache_dir: Path) -> FeatureRef:
@@ -260,7 +178,9 @@ def _batches(ref: FeatureRef, rows: list[int], root: Path, weights: Weights) -> 
     if (earlier := _earlier(ref)) is not None:
         between = load_between(weights, image_size=image_size, start=earlier.key.cut, cut=key.cut)
         return features_of_maps(between, earlier.array.load(), rows)
-    prefix = load_prefix(weights, image_size=image_size, engine=key.engine, precision=key.precision, cut=key.cut)
+    prefix = load_prefix(
+        weights, image_size=image_size, engine=key.engine, precision=key.precision, cut=key.cut, device=key.device
+    )
     photos = [(root / path, sha256) for path, sha256, _ in (ref.photos[row] for row in rows)]
     return features_of_photos(prefix, photos, key.sizing, View.parse(key.view))
 

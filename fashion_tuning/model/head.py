@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from fashion_tuning.hyperparameters import Value, setting
+from fashion_tuning.model.exact import exact_settings
 from fashion_tuning.seeds import derive_seed
 
 if TYPE_CHECKING:
     import keras
 
 
+@exact_settings()
 def build_head(
     values: Mapping[str, Value], *, feature_size: int, num_classes: int, study_seed: int, seed: int
 ) -> keras.Model:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fashion_tuning.data.decode import Sizing, decode
 from fashion_tuning.errors import WeightsError
+from fashion_tuning.model.exact import exact_settings
 
 if TYPE_CHECKING:
     import keras
@@ -23,6 +24,7 @@ _ADDRESS: Final = "https://storage.googleapis.com/tensorflow/keras-applications/
 _CLASSES_ADDRESS: Final = "https://storage.googleapis.com/download.tensorflow.org/data"
 
 
+@exact_settings()
 def imagenet_classes(path: Path, *, cache_dir: Path, top: int = 5) -> list[tuple[str, str, float]]:
     """The likeliest ImageNet classes of a photo: (WordNet id, name, probability), best first.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from fashion_tuning.backbones import AVERAGE, AVERAGE_AND_MAXIMUM, BACKBONES, POOLED
 from fashion_tuning.errors import WeightsError
+from fashion_tuning.model.exact import exact_settings
 from fashion_tuning.model.weights import Weights
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _SCALINGS: Final[dict[str, tuple[object, object]]] = {
 }
 
 
+@exact_settings()
 def build_prefix(
     weights: Weights, *, image_size: int, precision: str = "float32", cut: str = AVERAGE, dtype: str | None = None
 ) -> keras.Model:
@@ -53,6 +55,7 @@ def build_prefix(
     return keras.Model(images, base(scaled, training=False), name="prefix")
 
 
+@exact_settings()
 def build_between(weights: Weights, *, image_size: int, start: str, cut: str) -> keras.Model:
     """The frozen part between two cuts: what is cached at `start`, float32, in, what `build_prefix` gives at `cut` out.
 
@@ -67,6 +70,7 @@ def build_between(weights: Weights, *, image_size: int, start: str, cut: str) ->
     return between
 
 
+@exact_settings()
 def build_suffix(weights: Weights, *, image_size: int, cut: str) -> keras.Model:
     """What comes after a cut, with ImageNet weights of its own: (batch, height, width, channels) -> the last map.
 
@@ -130,6 +134,7 @@ def _is_pointwise(layer: keras.layers.Layer) -> bool:
     )
 
 
+@exact_settings()
 def pool(outputs: keras.KerasTensor, *, both: bool) -> keras.KerasTensor:
     """Averages over a map, (batch, channels) float32, or averages and maxima, (batch, 2 * channels)."""
     import keras

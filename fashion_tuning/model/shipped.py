@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fashion_tuning.data.decode import Sizing
 from fashion_tuning.data.views import View
 from fashion_tuning.model.checkpoint import BrokenCheckpointError
+from fashion_tuning.model.exact import exact_settings
 
 if TYPE_CHECKING:
     import keras
@@ -47,6 +48,7 @@ class ModelCard:
         return Sizing(self.image_size, self.interpolation, self.aspect)
 
 
+@exact_settings()
 def load(path: Path) -> tuple[keras.Model, ModelCard]:
     """A shipped model and its card; read-only.
 

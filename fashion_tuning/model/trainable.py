@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fashion_tuning.backbones import BACKBONES, POOLED
 from fashion_tuning.hyperparameters import Value, setting
 from fashion_tuning.model import head
+from fashion_tuning.model.exact import exact_settings
 from fashion_tuning.model.features import FeatureRef
 from fashion_tuning.model.weights import Weights
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 SUFFIX = "suffix"
 
 
+@exact_settings()
 def build_trainable(
     values: Mapping[str, Value], features: FeatureRef, weights: Weights | None, *, study_seed: int, seed: int
 ) -> keras.Model:

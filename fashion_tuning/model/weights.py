@@ -21,6 +21,7 @@ from fashion_tuning.fail_points import passed
 from fashion_tuning.files import sha256_of
 from fashion_tuning.locks import locked
 from fashion_tuning.model import wheel
+from fashion_tuning.model.exact import exact_settings
 from fashion_tuning.quiet import silent_stderr
 
 XCEPTION: Final = "xception"  # the one that stands in a wheel of the package index too
@@ -217,6 +218,7 @@ def _load_file(backbone: str, path: Path) -> Any:
         raise WeightsError(f"{path}: {' '.join(str(error).split())}") from error
 
 
+@exact_settings()
 def _build(backbone: str, *, weights: str | None) -> Any:
     with silent_stderr():
         import keras

@@ -15,6 +15,7 @@ import numpy as np
 from fashion_tuning.backbones import AVERAGE
 from fashion_tuning.files import SCRATCH, disk_errors
 from fashion_tuning.model.checkpoint import BrokenCheckpointError, predict
+from fashion_tuning.model.exact import exact_settings
 from fashion_tuning.model.extraction import pixel_batches
 from fashion_tuning.model.features import FeatureRef, load_features
 from fashion_tuning.model.network import build_prefix
@@ -69,6 +70,7 @@ def ship(
     yield Parity(largest, len(photos))
 
 
+@exact_settings()
 def compose(weights: Weights, head: Path, card: ModelCard, *, cut: str = AVERAGE) -> keras.Model:
     """(batch, image_size, image_size, 3) uint8 RGB -> (batch, classes) float32 probabilities.
 
@@ -90,6 +92,7 @@ def compose(weights: Weights, head: Path, card: ModelCard, *, cut: str = AVERAGE
     return keras.Model(prefix.input, probabilities, name="fashion_classifier")
 
 
+@exact_settings()
 def save(model: keras.Model, card: ModelCard, target: Path) -> None:
     """Writes a model and its card into one .keras file."""
     plain = target.with_name(f"plain-{target.name}")

@@ -14,6 +14,7 @@ import numpy as np
 
 from fashion_tuning.errors import ParityError, UsageError
 from fashion_tuning.files import disk_errors
+from fashion_tuning.model.exact import exact_settings
 from fashion_tuning.model.exporting import FORMATS, export_model, load_runner, require_exporter
 from fashion_tuning.model.shipped import load
 from fashion_tuning.paths import make_legible
@@ -97,6 +98,7 @@ def export(model_file: Path, format: str, target: Path, *, pixels: np.ndarray) -
     return found
 
 
+@exact_settings()
 def _made(model: Any, format: str, target: Path, *, pixels: np.ndarray) -> Export:
     try:
         export_model(model, format, target)

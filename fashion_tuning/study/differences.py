@@ -1,13 +1,17 @@
 """What sets two studies apart."""
 
 from collections.abc import Mapping
+from typing import Final
+
+# What these are where parts name none, see FeatureKey.parts and digest.outcome.
+_UNNAMED: Final = {"aspect": "squash", "device": "cpu", "storage": "float32"}
 
 
 def differences(old: Mapping[str, object], new: Mapping[str, object], prefix: str = "") -> tuple[str, ...]:
     """Which parts of two studies differ, as "key: old -> new" lines."""
     lines: list[str] = []
     for key in sorted({*old, *new}):
-        before, after = _as_mapping(old.get(key)), _as_mapping(new.get(key))
+        before, after = (_as_mapping(one.get(key, _UNNAMED.get(key))) for one in (old, new))
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             lines.extend(differences(before, after, f"{prefix}{key}."))
         elif before != after:

@@ -17,6 +17,7 @@ from fashion_tuning.backend import choose_backend
 from fashion_tuning.errors import DiskError, FashionTuningError
 from fashion_tuning.quiet import ignore_warnings, silent_stderr
 from fashion_tuning.streams import guard_streams
+from fashion_tuning.surroundings import clear_surroundings
 
 # These reach the whole process group; the coordinator decides what they mean.
 _FOR_COORDINATOR = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -180,7 +181,7 @@ def _serve(connection: Connection) -> None:
     threading.Thread(target=_follow_parent, daemon=True, name="parent").start()
     # Logs of the libraries go where errors go, never between a command's results.
     os.dup2(2, 1)
-    choose_backend()
+    clear_surroundings(choose_backend())
     with silent_stderr():
         from fashion_tuning.model import engine  # the slow import, while the coordinator still prepares
 

@@ -19,7 +19,8 @@ from fashion_tuning.data.source import Dataset
 from fashion_tuning.data.views import View
 from fashion_tuning.digest import Study
 from fashion_tuning.hyperparameters import Value, setting
-from fashion_tuning.model.features import FeatureKey, FeatureRef, feature_key, feature_ref
+from fashion_tuning.model.features import FeatureRef, feature_ref
+from fashion_tuning.model.key import FeatureKey, feature_key
 from fashion_tuning.model.training import TRAINING_VERSION, TrialSettings
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.tracking import tag_names

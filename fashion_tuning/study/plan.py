@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fashion_tuning.errors import DiskError
 from fashion_tuning.hyperparameters import Value
-from fashion_tuning.model.features import FeatureKey, FeatureRef, verify_shards
+from fashion_tuning.model.features import FeatureRef, verify_shards
+from fashion_tuning.model.key import FeatureKey
 from fashion_tuning.study import estimate
 from fashion_tuning.study.combinations import describe_offer, trials_of_hyperband, trials_offered
 from fashion_tuning.study.events import Plan

@@ -12,7 +12,7 @@ from fashion_tuning.backbones import BACKBONES
 from fashion_tuning.config import Card, parse_card
 from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.errors import FashionTuningError, StoreError
-from fashion_tuning.model.features import FeatureKey
+from fashion_tuning.model.key import FeatureKey
 from fashion_tuning.study.inputs import TEACHER, WEIGHTS_OF, Features
 from fashion_tuning.tracking.artifacts import artifacts
 from fashion_tuning.tracking.records import StudyRecord, read_source
@@ -76,8 +76,7 @@ def read_recorded(store: Store, record: StudyRecord) -> RecordedStudy:
         parts: dict[str, Any] = dict(inputs)  # type: ignore[call-overload]
         training_version, teacher = parts.pop("training_version"), parts.pop(TEACHER, "")
         others = {name: parts.pop(name) for name in list(parts) if name.startswith(WEIGHTS_OF)}
-        parts |= {name: int(parts[name]) for name in ("image_size", "decode_version")}
-        first = FeatureKey(**parts)
+        first = FeatureKey.of_parts(parts)
         keys = {first.backbone: first}
         for name, digest in others.items():
             backbone = name.removeprefix(WEIGHTS_OF)

@@ -13,7 +13,9 @@ from fashion_tuning.errors import StoreError, UsageError, WeightsError
 from fashion_tuning.files import scratch_folder
 from fashion_tuning.hyperparameters import setting
 from fashion_tuning.model.epochs import EpochResult
-from fashion_tuning.model.features import FeatureKey, FeatureRef, compute_features, verify_shards
+from fashion_tuning.model.exact import require_device
+from fashion_tuning.model.features import FeatureRef, compute_features, verify_shards
+from fashion_tuning.model.key import FeatureKey
 from fashion_tuning.model.trainable import is_long
 from fashion_tuning.model.training import TRAINING_VERSION, train_trial
 from fashion_tuning.model.weights import Weights, get_weights
@@ -122,14 +124,16 @@ def _read(store: Store, run_id: str) -> tuple[TrialRecord, RecordedStudy]:
             expected=f"version {TRAINING_VERSION}, which this program has",
             action="install the version that is named in its study's tags",
         )
-    engine, backend = next(iter(recorded.keys.values())).engine, choose_backend()
-    trained_on = engine.removeprefix("keras-") if engine.startswith("keras-") else "tensorflow"  # see `feature_key`
+    key, backend = next(iter(recorded.keys.values())), choose_backend()
+    # See `feature_key`.
+    trained_on = key.engine.removeprefix("keras-") if key.engine.startswith("keras-") else "tensorflow"
     if trained_on != backend:
         raise UsageError(
             f"run {run_id} was trained by Keras on {trained_on}, and it runs on {backend} here",
             expected="the same backend: another one draws other numbers from the same seeds",
             action=f"set KERAS_BACKEND={trained_on}",
         )
+    require_device(key.device, what=f"run {run_id} was trained")
     return record, recorded
 
 

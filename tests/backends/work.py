@@ -13,14 +13,8 @@ from fashion_tuning.data.source import Dataset, open_dataset
 from fashion_tuning.model import engine
 from fashion_tuning.model.checkpoint import predict
 from fashion_tuning.model.classifier import Classifier
-from fashion_tuning.model.features import (
-    FeatureKey,
-    FeatureRef,
-    compute_features,
-    feature_ref,
-    keras_engine,
-    load_features,
-)
+from fashion_tuning.model.features import FeatureRef, compute_features, feature_ref, load_features
+from fashion_tuning.model.key import FeatureKey, keras_engine
 from fashion_tuning.model.shipped import ModelCard
 from fashion_tuning.model.training import TrialSettings, train_trial
 from fashion_tuning.model.weights import Weights, get_weights

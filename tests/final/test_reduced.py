@@ -9,7 +9,8 @@ import pytest
 
 from fashion_tuning.errors import ParityError
 from fashion_tuning.final.reduced import Agreement, compare, require_agreement
-from fashion_tuning.model.features import FeatureKey, FeatureRef, keras_engine
+from fashion_tuning.model.features import FeatureRef
+from fashion_tuning.model.key import FeatureKey, keras_engine
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 

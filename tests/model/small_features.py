@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from fashion_tuning.data.manifest import Manifest, Photo
-from fashion_tuning.model.features import FeatureKey, FeatureRef, keras_engine
+from fashion_tuning.model.features import FeatureRef
+from fashion_tuning.model.key import FeatureKey, keras_engine
 
 LABELS = ("hat", "shoes", "skirt")
 

@@ -21,15 +21,14 @@ from fashion_tuning.data.manifest import Manifest
 from fashion_tuning.errors import DataError
 from fashion_tuning.model import shards
 from fashion_tuning.model.features import (
-    FeatureKey,
     FeatureProgress,
     FeatureRef,
     compute_features,
-    feature_key,
     feature_ref,
     load_features,
     verify_shards,
 )
+from fashion_tuning.model.key import FeatureKey, feature_key
 from fashion_tuning.model.weights import Weights
 
 SHARD_SIZE = 64  # two batches; the 144 photos to train on are shards of 64, 64 and 16
@@ -324,7 +323,7 @@ def test_every_part_of_the_key_decides_its_digest(field: str) -> None:
     key = make_key()
     value = getattr(key, field)
     other = replace(key, **{field: value + 1 if isinstance(value, int) else f"{value}x"})
-    assert set(key.parts()) | {"storage"} == {field.name for field in fields(FeatureKey)}
+    assert set(key.parts()) | {"storage", "device"} == {field.name for field in fields(FeatureKey)}
     assert other.digest != key.digest
 
 

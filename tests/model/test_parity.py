@@ -13,15 +13,9 @@ from fashion_tuning.data.decode import Sizing, decode
 from fashion_tuning.data.drawn import draw_dataset
 from fashion_tuning.data.manifest import Manifest, Photo
 from fashion_tuning.model.epochs import EpochResult
-from fashion_tuning.model.features import (
-    FeatureKey,
-    FeatureRef,
-    compute_features,
-    feature_ref,
-    keras_engine,
-    load_features,
-)
+from fashion_tuning.model.features import FeatureRef, compute_features, feature_ref, load_features
 from fashion_tuning.model.head import build_head
+from fashion_tuning.model.key import FeatureKey, keras_engine
 from fashion_tuning.model.training import TrialSettings, epoch_order, train_trial
 from fashion_tuning.model.weights import Weights
 

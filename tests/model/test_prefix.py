@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fashion_tuning.errors import UsageError
-from fashion_tuning.model.features import keras_engine
+from fashion_tuning.model.key import keras_engine
 from fashion_tuning.model.prefix import load_prefix
 from fashion_tuning.model.weights import Weights
 

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from small_card import make_card_text
 from fashion_tuning.config import parse_card
 from fashion_tuning.data.source import Dataset
 from fashion_tuning.errors import UsageError
-from fashion_tuning.model.features import keras_engine
+from fashion_tuning.model.key import keras_engine
 from fashion_tuning.model.weights import Weights
 from fashion_tuning.study.check import check
 from fashion_tuning.study.executors import Worker
@@ -102,17 +104,35 @@ def test_another_machine_on_record_is_noted(study: Study, worker: Worker) -> Non
 
 
 def test_a_trial_of_another_backend_is_refused(study: Study, worker: Worker) -> None:
-    store, record, _ = study
     (other,) = {"keras-tensorflow", "keras-torch"} - {keras_engine()}
+    with (
+        recorded_otherwise(study, keras_engine(), other),
+        pytest.raises(UsageError, match=f"set KERAS_BACKEND={other.removeprefix('keras-')}"),
+    ):
+        replayed(study, runs_of(study[0])[0], worker)
+
+
+def test_a_trial_of_another_device_is_refused(study: Study, worker: Worker) -> None:
+    with (
+        recorded_otherwise(study, '"cut": ', '"device": "tpu", "cut": '),
+        pytest.raises(UsageError, match="was trained on tpu, and Keras computes on cpu here"),
+    ):
+        replayed(study, runs_of(study[0])[0], worker)
+
+
+@contextmanager
+def recorded_otherwise(study: Study, text: str, other: str) -> Iterator[None]:
+    """Meanwhile the study's run says `other` where its parts say `text`."""
+    store, record, _ = study
     kept = {
         name: value
         for name, value in store.client.get_run(record.run_id).data.tags.items()
         if name.startswith("fashion.parts")
     }
     for name, value in kept.items():
-        store.client.set_tag(record.run_id, name, value.replace(keras_engine(), other))
-    with pytest.raises(UsageError, match=f"set KERAS_BACKEND={other.removeprefix('keras-')}"):
-        replayed(study, runs_of(store)[0], worker)
+        assert text in "".join(kept.values())
+        store.client.set_tag(record.run_id, name, value.replace(text, other))
+    yield
     for name, value in kept.items():
         store.client.set_tag(record.run_id, name, value)
 

@@ -1,4 +1,4 @@
-"""Training and what a process needs for it, by the backend that Keras was started with."""
+"""Training, and what a process needs to compute at all, by the backend that Keras was started with."""
 
 from __future__ import annotations
 
@@ -10,15 +10,29 @@ import keras
 
 from fashion_tuning.backend import choose_backend
 from fashion_tuning.model.engine.suffix import SuffixTrainer as _SuffixTrainer
+from fashion_tuning.model.exact import hold_exact
 
 if TYPE_CHECKING or choose_backend() == "tensorflow":
-    from fashion_tuning.model.engine.on_tensorflow import Adam, HeadTrainer, Stepper, prepare
+    from fashion_tuning.model.engine import on_tensorflow as _backend
 else:
-    from fashion_tuning.model.engine.on_torch import Adam, HeadTrainer, Stepper, prepare
+    from fashion_tuning.model.engine import on_torch as _backend
 
-SuffixTrainer = partial(_SuffixTrainer, adam=Adam, stepper=Stepper)
+Adam = _backend.Adam
+HeadTrainer = _backend.HeadTrainer
+device_kind = _backend.device_kind
+has_tensor_float_32 = _backend.has_tensor_float_32
+refuse_tensor_float_32 = _backend.refuse_tensor_float_32
 
-__all__ = ["HeadTrainer", "SuffixTrainer", "forget_models", "prepare"]
+SuffixTrainer = partial(_SuffixTrainer, adam=Adam, stepper=_backend.Stepper)
+
+
+def prepare() -> None:
+    """Makes runs of this process repeatable and exact, for good.
+
+    Call once per process, before any model is built.
+    """
+    _backend.make_repeatable()
+    hold_exact()
 
 
 def forget_models() -> None:

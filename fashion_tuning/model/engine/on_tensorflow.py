@@ -19,16 +19,30 @@ from fashion_tuning.model.engine.mixup import blend
 from fashion_tuning.model.engine.optimizers import Group
 
 
-def prepare() -> None:
-    """Makes runs repeatable and leaves a GPU's memory to others until it is needed.
-
-    Call once per process, before any model is built.
-    """
+def make_repeatable() -> None:
+    """Makes runs repeatable and leaves a GPU's memory to others until it is needed."""
     # Every trial is another graph of the same code, and TensorFlow would warn of each.
     tf.get_logger().setLevel("ERROR")
     tf.config.experimental.enable_op_determinism()
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def device_kind() -> str:
+    """What is computed on: "cpu", or what TensorFlow calls a device that it prefers to that, such as "gpu"."""
+    # Asked for what is there, not for what a tensor lands on: that would take a GPU's memory.
+    others = {device.device_type for device in tf.config.get_visible_devices()} - {"CPU"}
+    return min(others).lower() if others else "cpu"
+
+
+def has_tensor_float_32() -> bool:
+    """Whether a GPU may compute float32 products in TF32, which rounds their factors to 10 bits."""
+    return bool(tf.config.experimental.tensor_float_32_execution_enabled())
+
+
+def refuse_tensor_float_32() -> None:
+    """Makes a GPU compute float32 products in float32; since Ampere it does not by itself."""
+    tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 class Adam(keras.optimizers.Adam):

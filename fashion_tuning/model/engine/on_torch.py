@@ -20,15 +20,29 @@ from fashion_tuning.model.engine.optimizers import Group
 Adam = keras.optimizers.Adam
 
 
-def prepare() -> None:
-    """Makes runs repeatable.
-
-    Call once per process, before any model is built.
-    """
+def make_repeatable() -> None:
+    """Makes runs repeatable."""
     # What cuBLAS wants before it is repeatable, see torch.use_deterministic_algorithms in PyTorch's documentation.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+
+
+def device_kind() -> str:
+    """What is computed on: "cpu", or what PyTorch calls the device that Keras has chosen, such as "cuda"."""
+    return str(keras.ops.convert_to_tensor(0.0).device.type)
+
+
+def has_tensor_float_32() -> bool:
+    """Whether a GPU may compute float32 products in TF32, which rounds their factors to 10 bits."""
+    return bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
+
+
+def refuse_tensor_float_32() -> None:
+    """Makes a GPU compute float32 products in float32; since Ampere it does not by itself."""
+    # What PyTorch 2.9 has in place of these must not be mixed with them, and earlier ones have not got it.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
 
 
 class HeadTrainer(Heads):
