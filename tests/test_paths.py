@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 from fashion_tuning import options
 from fashion_tuning.errors import StoreError, UsageError
 from fashion_tuning.paths import expand, file_uri, local_path, make_legible, sqlite_uri
-from fashion_tuning.tracking.records import artifacts
+from fashion_tuning.tracking.artifacts import artifacts
 from fashion_tuning.tracking.store import Store, resolve_uri
 
 NASTY = (
@@ -96,7 +96,7 @@ def test_a_store_lies_where_it_is_named(
     run_id = store.create_run(store.make_experiment("small", description=""), name="run", tags={})
     (tmp_path / "note").write_text("here")
     store.upload(run_id, tmp_path / "note", "inside")
-    with artifacts(store, run_id) as place:
+    with artifacts(store, run_id, "inside/note") as place:
         assert place == folder / "mlruns" / "small" / run_id / "artifacts"
         assert (place / "inside" / "note").read_text() == "here"
     again = Store(store.uri, must_exist=True)

@@ -23,7 +23,7 @@ from fashion_tuning.errors import DiskError, StoreError
 from fashion_tuning.fail_points import MOVED_FAIL_POINTS, SETTING
 from fashion_tuning.files import scratch_folder
 from fashion_tuning.paths import local_path, sqlite_uri
-from fashion_tuning.tracking.records import artifacts
+from fashion_tuning.tracking.artifacts import artifacts
 from fashion_tuning.tracking.store import Store
 
 KEPT = "mlflow.db-before-move"
@@ -71,7 +71,7 @@ class Project:
 
     def read(self, store: Store) -> str:
         """The run's artifact, as this program reads it."""
-        with artifacts(store, self.run_id) as folder:
+        with artifacts(store, self.run_id, "model/note.txt") as folder:
             return (folder / "model" / "note.txt").read_text()
 
 
@@ -347,8 +347,9 @@ def test_a_project_that_nobody_may_write_is_read_where_it_is(project: Project, t
     moved = project.at(tmp_path / "moved")
     before = moved.files(), moved.dump()
     read = (
-        "from fashion_tuning.tracking.store import Store; from fashion_tuning.tracking.records import artifacts\n"
-        f"with artifacts(Store(must_exist=True), '{moved.run_id}') as folder: print(folder, *folder.rglob('*.txt'))"
+        "from fashion_tuning.tracking.store import Store; from fashion_tuning.tracking.artifacts import artifacts\n"
+        f"with artifacts(Store(must_exist=True), '{moved.run_id}', 'model/note.txt') as folder:\n"
+        "    print(folder, *folder.rglob('*.txt'))"
     )
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     settings = {"FOLDER": str(moved.folder), "PYTHON": sys.executable, "OPEN": OPEN, "READ": read}
