@@ -158,7 +158,7 @@ def evaluate(
         baseline, test = None, None
         hits = probabilities.argmax(-1) == labels
         if subject.baseline is not None:
-            with best_heads(store, subject.baseline) as heads:
+            with best_heads(store, subject.baseline, seeds=1) as heads:
                 theirs = predict(heads[0], load_features(needed[-1])).argmax(-1) == labels
             baseline, test = float(theirs.mean()), mcnemar(hits[0], theirs)
         seeds = tuple(float(value) for value in hits.mean(-1))

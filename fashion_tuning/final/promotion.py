@@ -84,5 +84,5 @@ def _compare(store: Store, first: TrialRecord, second: TrialRecord) -> PairedTes
 
 def _hits(store: Store, record: TrialRecord) -> np.ndarray:
     """Which validation photos the shipped seed has right, (images,) bool."""
-    probabilities, labels = read_predictions(store, record)
+    probabilities, labels = read_predictions(store, record, seeds=1)
     return probabilities[0, int(record.metrics["best_epoch"]) - 1].argmax(-1) == labels

@@ -15,15 +15,18 @@ from fashion_tuning.tracking.store import Store
 
 
 @contextmanager
-def best_heads(store: Store, record: TrialRecord) -> Iterator[list[Path]]:
+def best_heads(store: Store, record: TrialRecord, *, seeds: int | None = None) -> Iterator[list[Path]]:
     """The checkpoints of a trial's best epoch, seed 1 first; read-only.
+
+    Args:
+      seeds: Of how many of them; None: of all.
 
     Raises:
       StoreError: One of them turns out to be damaged while they are read.
     """
     epoch = int(record.metrics["best_epoch"])
-    seeds = range(1, 1 + int(record.parameters["seeds"]))
-    files = [f"checkpoints/seed_{seed}/epoch_{epoch:02d}.keras" for seed in seeds]
+    number = seeds or int(record.parameters["seeds"])
+    files = [f"checkpoints/seed_{seed}/epoch_{epoch:02d}.keras" for seed in range(1, 1 + number)]
     with artifacts(store, record.run_id, *files) as folder:
         try:
             yield [folder / file for file in files]
@@ -40,5 +43,5 @@ def unsure_below(store: Store, winner: TrialRecord) -> float:
     Raises:
       StoreError: They can't be read.
     """
-    probabilities, labels = read_predictions(store, winner)
+    probabilities, labels = read_predictions(store, winner, seeds=1)
     return sure_from(probabilities[0, int(winner.metrics["best_epoch"]) - 1], labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fashion_tuning.errors import FashionTuningError, UsageError
-from fashion_tuning.study.recorded import read_recorded
+from fashion_tuning.study.recorded import read_card
 from fashion_tuning.tracking.records import StudyRecord, current_study, find_studies, read_study
 from fashion_tuning.tracking.remedies import deleted_experiment_error
 from fashion_tuning.tracking.removed import deleted_run_error, find_by_digest, find_deleted, find_deleted_experiment
@@ -82,6 +82,6 @@ def _is_of_card(store: Store, record: StudyRecord, experiment: str, card_name: s
 def _card_name(store: Store, record: StudyRecord) -> str:
     """What the card on record is called; "" where it can't be read."""
     try:
-        return read_recorded(store, record).card.name
+        return read_card(store, record).name
     except FashionTuningError:
         return ""

@@ -213,20 +213,24 @@ def latest_attempts(attempts: Iterable[TrialRecord]) -> list[TrialRecord]:
     return [chosen[trial] for trial in sorted(chosen)]
 
 
-def read_predictions(store: Store, record: TrialRecord) -> tuple[np.ndarray, np.ndarray]:
+def read_predictions(store: Store, record: TrialRecord, *, seeds: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Of a trial the kept validation probabilities, (seeds, epochs, images, classes) float32, and the (images,) labels.
+
+    Args:
+      seeds: How many of them, seed 1 first; None: all.
 
     Raises:
       StoreError: The artifacts are missing or can't be read.
     """
-    files = [f"predictions/seed_{seed}.npz" for seed in range(1, 1 + int(record.parameters["seeds"]))]
+    number = seeds or int(record.parameters["seeds"])
+    files = [f"predictions/seed_{seed}.npz" for seed in range(1, 1 + number)]
     with artifacts(store, record.run_id, *files) as folder:
-        seeds, labels = [], np.empty(0)
+        of_seeds, labels = [], np.empty(0)
         try:
             for file in files:
                 probabilities, labels = load_predictions(folder / file)
-                seeds.append(probabilities)
-            return np.stack(seeds), labels
+                of_seeds.append(probabilities)
+            return np.stack(of_seeds), labels
         except Exception as error:  # zipfile, zlib and numpy each meet damage in their own way
             reason = str(error) or type(error).__name__
             raise StoreError(
