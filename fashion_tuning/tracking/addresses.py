@@ -26,7 +26,7 @@ def refuse_mistaken(uri: str) -> None:
     scheme = scheme.lower()
     if scheme in _DATABRICKS:
         raise StoreError(
-            f"tracking URI {uri!r} is a Databricks workspace",
+            f"tracking URI {_shown(uri)} is a Databricks workspace",
             expected="a database or an MLflow server: there, experiments are named by paths, and here by their cards",
             action=_ACTION,
         )
@@ -40,9 +40,9 @@ def refuse_mistaken(uri: str) -> None:
         lacks = "is not one that MLflow knows" if scheme in ("http", "https", "sqlite", "postgres") else "has no scheme"
         raise StoreError(f"tracking URI {_shown(uri)} {lacks}", action=f"did you mean {_shown(meant)[1:-1]}?")
     if "://" not in uri or scheme == "file":
-        raise StoreError(f"tracking URI {uri!r} is a folder", expected=_EXPECTED, action=_ACTION)
+        raise StoreError(f"tracking URI {_shown(uri)} is a folder", expected=_EXPECTED, action=_ACTION)
     if scheme in ("http", "https") and not urlsplit(uri).netloc:
-        raise StoreError(f"tracking URI {uri!r} names no host", expected=f"{scheme}://HOST:PORT", action=_ACTION)
+        raise StoreError(f"tracking URI {_shown(uri)} names no host", expected=f"{scheme}://HOST:PORT", action=_ACTION)
 
 
 def _meant(uri: str, scheme: str, rest: str) -> str:

@@ -50,7 +50,7 @@ def test_what_can_not_be_used_is_told(uri: str) -> None:
 
 
 def test_a_password_is_not_told() -> None:
-    for uri in ("someone:secret@host:5000", "postgres://someone:sec@ret@host/runs"):
+    for uri in ("someone:secret@host:5000", "someone:secret@host", "postgres://someone:sec@ret@host/runs"):
         with pytest.raises(StoreError) as caught:
             refuse_mistaken(uri)
         assert "someone:***@host" in str(caught.value)
