@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Final
 
 _logger = logging.getLogger(__name__)
+# Of its cache of fonts, and of a home that can't be written, Matplotlib tells as it is imported: no news to a person.
+if (_theirs := logging.getLogger("matplotlib")).level == logging.NOTSET:
+    _theirs.setLevel(logging.ERROR)
 
 _FAMILY: Final = "DejaVu Sans"  # comes with Matplotlib
 _PREFERRED: Final = ("Noto Sans CJK SC", "Noto Sans", "Noto", "Source Han Sans", "WenQuanYi", "Free", "Lohit")
