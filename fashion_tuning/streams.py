@@ -84,6 +84,7 @@ def guard_streams(*, for_reader: bool) -> None:
         stream = _Stream(descriptor, for_reader=for_reader and descriptor == 1)
         text = io.TextIOWrapper(stream, encoding=encoding, errors="replace", line_buffering=True)
         setattr(sys, name, text)
+        setattr(sys, f"__{name}__", text)  # absl's log closes a stream that is neither, once another takes its place
         if descriptor == 1:
             _results = stream
 

@@ -76,7 +76,10 @@ def find_own_studies(
 
 
 def _is_of_card(store: Store, record: StudyRecord, experiment: str, card_name: str) -> bool:
-    return record.experiment == experiment or _card_name(store, record) == card_name
+    if record.experiment == experiment:
+        return True
+    same_kind = (record.photos == "drawn") == experiment.endswith("-drawn")
+    return same_kind and _card_name(store, record) == card_name
 
 
 def _card_name(store: Store, record: StudyRecord) -> str:

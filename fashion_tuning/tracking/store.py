@@ -16,7 +16,7 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
-from fashion_tuning.errors import UsageError
+from fashion_tuning.errors import StoreError, UsageError
 from fashion_tuning.fail_points import passed
 from fashion_tuning.files import disk_errors
 from fashion_tuning.masking import encode_password, leave_password_out, mask_address
@@ -169,9 +169,19 @@ class Store:
             self.call(operation)
 
     def artifact_uri(self, run_id: str) -> str:
-        """Where a run's artifacts lie, which stays as it is; read-only."""
+        """Where a run's artifacts lie, which stays as it is; read-only.
+
+        Raises:
+          StoreError: The run is gone, or the store can't be read.
+        """
         if run_id not in self._artifact_uris:
-            self._artifact_uris[run_id] = self.call(lambda client: client.get_run(run_id)).info.artifact_uri
+            run = self.get_run(run_id)
+            if run is None:
+                raise StoreError(
+                    f"the run {run_id} is not in {self.uri} any more, and its artifacts went with it",
+                    action="name another study or model: what was deleted in MLflow's UI, mlflow gc removes for good",
+                )
+            self._artifact_uris[run_id] = run.info.artifact_uri
         return self._artifact_uris[run_id]
 
     def get_run(self, run_id: str) -> Run | None:
