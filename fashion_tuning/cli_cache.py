@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fashion_tuning.options import JsonOption, cache_folder
+from fashion_tuning.options import JsonOption, cache_folder, expand_paths
 
 cache = typer.Typer(no_args_is_help=True, help="List, verify or prune the feature cache.", rich_markup_mode=None)
 
@@ -32,6 +32,7 @@ def cache_verify(
         Path | None,
         typer.Option(
             "--data",
+            callback=expand_paths,
             help="Photos in this folder: also compute some of their features anew, and compare.",
             show_default=False,
         ),

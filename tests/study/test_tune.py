@@ -368,7 +368,7 @@ def test_a_study_has_one_owner(
     other.start()
     try:
         assert held.wait(60)
-        with pytest.raises(StudyOwnedError, match="another process"):
+        with pytest.raises(StudyOwnedError, match=f"held by process {other.pid} "):
             run(inputs, store, worker)
     finally:
         done.set()
