@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import fcntl
 import io
+import multiprocessing
 import os
 import re
 import select
@@ -139,7 +140,8 @@ class _Tally:
 
 
 _tally = _Tally()
-atexit.register(tell_held_back)
+if multiprocessing.parent_process() is None:  # a worker reads what its parent has verified, and told of
+    atexit.register(tell_held_back)
 
 
 class _Gate:
