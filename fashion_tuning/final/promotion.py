@@ -8,7 +8,8 @@ import numpy as np
 
 from fashion_tuning.measures import PairedTest, mcnemar
 from fashion_tuning.tracking import registry, tag_names
-from fashion_tuning.tracking.records import TrialRecord, read_predictions, read_trial
+from fashion_tuning.tracking.predictions import read_predictions
+from fashion_tuning.tracking.records import TrialRecord, read_trial
 from fashion_tuning.tracking.registry import Version
 from fashion_tuning.tracking.store import Store
 

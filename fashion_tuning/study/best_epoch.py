@@ -10,7 +10,8 @@ from fashion_tuning.errors import StoreError
 from fashion_tuning.measures import sure_from
 from fashion_tuning.model.checkpoint import BrokenCheckpointError
 from fashion_tuning.tracking.artifacts import artifacts
-from fashion_tuning.tracking.records import TrialRecord, read_predictions
+from fashion_tuning.tracking.predictions import read_predictions
+from fashion_tuning.tracking.records import TrialRecord
 from fashion_tuning.tracking.store import Store
 
 

@@ -14,12 +14,12 @@ from fashion_tuning.hyperparameters import HYPERPARAMETERS, besides
 from fashion_tuning.study import selection
 from fashion_tuning.study.combinations import describe_offer, trials_offered
 from fashion_tuning.study.recorded import read_card
+from fashion_tuning.tracking.predictions import read_predictions
 from fashion_tuning.tracking.records import (
     StudyRecord,
     TrialRecord,
     latest_attempts,
     read_attempts,
-    read_predictions,
 )
 from fashion_tuning.tracking.store import Store
 

@@ -26,10 +26,10 @@ from fashion_tuning.study.replay_comparison import Comparison, compare
 from fashion_tuning.study.teacher import TARGETS, read_targets
 from fashion_tuning.study.trial_check import TrialCheck
 from fashion_tuning.tracking.artifacts import artifacts
+from fashion_tuning.tracking.predictions import save_predictions
 from fashion_tuning.tracking.provenance import machine, versions
 from fashion_tuning.tracking.records import TrialRecord, read_origin, read_trial
 from fashion_tuning.tracking.store import Store
-from fashion_tuning.tracking.trial_run import save_predictions
 
 TOLERANCE = 1e-6  # absolute; on the machine and with the versions of the record nothing differs at all
 

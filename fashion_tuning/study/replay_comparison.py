@@ -10,7 +10,8 @@ from fashion_tuning.errors import StoreError
 from fashion_tuning.model.epochs import EpochResult
 from fashion_tuning.study import selection
 from fashion_tuning.study.executors import Failed
-from fashion_tuning.tracking.records import TrialRecord, read_curve, read_predictions
+from fashion_tuning.tracking.predictions import read_predictions
+from fashion_tuning.tracking.records import TrialRecord, read_curve
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.trial_run import CURVES
 

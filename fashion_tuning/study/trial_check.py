@@ -18,7 +18,8 @@ from fashion_tuning.study.inputs import shown_parameters
 from fashion_tuning.study.pruning import last_epoch
 from fashion_tuning.study.recorded import RecordedStudy
 from fashion_tuning.tracking.artifacts import artifact_folders, artifacts
-from fashion_tuning.tracking.records import TrialRecord, load_predictions, read_curve
+from fashion_tuning.tracking.predictions import load_predictions
+from fashion_tuning.tracking.records import TrialRecord, read_curve
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.trial_run import CURVES
 

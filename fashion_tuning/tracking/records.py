@@ -4,14 +4,11 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import numpy as np
 from mlflow.entities import LifecycleStage, Run, ViewType
 
 from fashion_tuning.errors import StoreError
 from fashion_tuning.hyperparameters import Value
-from fashion_tuning.tracking.artifacts import artifacts
 from fashion_tuning.tracking.lease import OWNER, Owner, parse_owner
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.tag_names import (
@@ -211,42 +208,6 @@ def latest_attempts(attempts: Iterable[TrialRecord]) -> list[TrialRecord]:
         if held is None or rank(record) > rank(held):
             chosen[record.trial] = record
     return [chosen[trial] for trial in sorted(chosen)]
-
-
-def read_predictions(store: Store, record: TrialRecord, *, seeds: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Of a trial the kept validation probabilities, (seeds, epochs, images, classes) float32, and the (images,) labels.
-
-    Args:
-      seeds: How many of them, seed 1 first; None: all.
-
-    Raises:
-      StoreError: The artifacts are missing or can't be read.
-    """
-    number = seeds or int(record.parameters["seeds"])
-    files = [f"predictions/seed_{seed}.npz" for seed in range(1, 1 + number)]
-    with artifacts(store, record.run_id, *files) as folder:
-        of_seeds, labels = [], np.empty(0)
-        try:
-            for file in files:
-                probabilities, labels = load_predictions(folder / file)
-                of_seeds.append(probabilities)
-            return np.stack(of_seeds), labels
-        except Exception as error:  # zipfile, zlib and numpy each meet damage in their own way
-            reason = str(error) or type(error).__name__
-            raise StoreError(
-                f"the predictions of run {record.run_id} in {folder} can't be read: {reason}",
-                action=f"fashion-tuning replay {record.run_id} --repair makes them again",
-            ) from error
-
-
-def load_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """One seed's kept probabilities, (epochs, images, classes) float32, and the (images,) labels.
-
-    Raises:
-      Exception: It is missing or damaged; zipfile, zlib and numpy each meet that in their own way.
-    """
-    with path.open("rb") as file, np.load(file) as kept:
-        return kept["probabilities"], kept["labels"]
 
 
 def read_source(store: Store, run_id: str) -> str:

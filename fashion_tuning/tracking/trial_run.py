@@ -23,6 +23,7 @@ from fashion_tuning.hyperparameters import Value, besides
 from fashion_tuning.tracking import records, tag_names
 from fashion_tuning.tracking.artifacts import local_artifacts
 from fashion_tuning.tracking.database import ELSEWHERE
+from fashion_tuning.tracking.predictions import save_predictions
 from fashion_tuning.tracking.states import STATES, remove_states
 from fashion_tuning.tracking.store import Store
 from fashion_tuning.tracking.study_run import StudyRun
@@ -205,16 +206,6 @@ class TrialRun:
         if self._store.folder and (folder := local_artifacts(self._store, self.record.run_id)):
             with disk_errors(folder, instead=ELSEWHERE):
                 sync_folder(folder)
-
-
-def save_predictions(path: Path, probabilities: np.ndarray, labels: np.ndarray) -> None:
-    """Writes one seed's probabilities, (epochs, images, classes) float32, with the (images,) labels.
-
-    Raises:
-      DiskError: The disk refuses.
-    """
-    with disk_errors(path, instead=SCRATCH):
-        np.savez(path, probabilities=probabilities, labels=labels)
 
 
 def close_as_killed(store: Store, run_id: str) -> None:
