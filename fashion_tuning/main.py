@@ -157,11 +157,12 @@ def _interruptible() -> Iterator[None]:
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, end)
+    for number in numbers:
+        signal.signal(number, interrupt)
+    signal.signal(signal.SIGALRM, end)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)  # of a command that a signal is the regular end of
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)  # all is done, and the exit code is that of what was done

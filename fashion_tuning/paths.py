@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 _SQLITE: Final = ("sqlite:///", "sqlite+pysqlite:///")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 def expand(path: str | Path) -> Path:
@@ -47,7 +49,8 @@ def local_path(uri: str) -> Path | None:
             return Path(_unescaped(uri.removeprefix(scheme).partition("?")[0]))
     if uri.startswith("file:"):
         return Path(_unescaped(urlsplit(uri).path))
-    return Path(_unescaped(uri)) if "://" not in uri else None
+    # A scheme alone tells others, such as mlflow-artifacts:/1/..., which names no host either.
+    return None if _SCHEME.match(uri) else Path(_unescaped(uri))
 
 
 def _unescaped(text: str) -> str:

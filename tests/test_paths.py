@@ -52,6 +52,19 @@ def test_a_path_becomes_a_uri_and_comes_back(folder: str, name: str) -> None:
             uri.encode("ascii")
 
 
+@pytest.mark.parametrize(
+    "uri",
+    ["mlflow-artifacts:/1/ab/artifacts", "mlflow-artifacts://host/1", "s3://bucket/x", "runs:/1/model", "dbfs:/x"],
+)
+def test_a_place_that_is_no_path_of_this_machine_is_none(uri: str) -> None:
+    assert local_path(uri) is None
+
+
+@pytest.mark.parametrize("path", ["/a:b/c", "./mlruns/0", "mlruns/0", "/mlflow-artifacts:/1"])
+def test_a_plain_path_is_itself(path: str) -> None:
+    assert local_path(path) == Path(path)
+
+
 @with_examples
 @given(names, names)
 def test_the_libraries_read_a_uri_as_it_is_meant(folder: str, name: str) -> None:

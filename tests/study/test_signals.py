@@ -90,7 +90,7 @@ def test_signals_at_any_moment_end_a_study_in_time(study: StudyProcess, tmp_path
         time.sleep(draws.uniform(0, 8))
         number = draws.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
         code, seconds, errors = end_with(process, number, group=draws.random() < 0.5)
-        assert (code, seconds < SECONDS) == (130, True), errors
+        assert (code, seconds < SECONDS) in ((130, True), (0, True)), errors  # 0: all trials were done by then
         assert "Traceback" not in errors
         assert {run.info.status for run in all_runs(study.uri)} <= {"FINISHED", "KILLED"}
     assert study.run("--max-trials", "30") == 0
