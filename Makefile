@@ -84,22 +84,22 @@ lock: $(READY) ## Renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --upgrade --no-emit-index-url --no-emit-find-links --strip-extras --extra dev --extra export \
 		--output-file requirements.lock pyproject.toml
-	$(BIN)/python -c "$$TORCH_REQUIREMENTS" | $(BIN)/pip-compile --quiet --no-emit-index-url --no-emit-find-links \
+	$(BIN)/python -c "$$LOCK_REQUIREMENTS" | $(BIN)/pip-compile --quiet --no-emit-index-url --no-emit-find-links \
 		--strip-extras --no-header --no-annotate --constraint requirements.lock --output-file .venv/torch.lock -
-	(echo "$$TORCH_HEADER"; sed 's/+cpu$$//' .venv/torch.lock) > requirements-torch.lock
+	(echo "$$LOCK_HEADER"; sed 's/+cpu$$//' .venv/torch.lock) > requirements-torch.lock
 	rm .venv/torch.lock
 
 # Another release of PyTorch is chosen here; "+cpu", the name of a build, is no part of it.
-define TORCH_REQUIREMENTS
+define LOCK_REQUIREMENTS
 import tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]
 ours = project["dependencies"] + project["optional-dependencies"]["dev"]
 print("torch==2.13.0", *(one for one in ours if not one.startswith("tensorflow")), sep="\n")
 endef
-define TORCH_HEADER
+define LOCK_HEADER
 # Made by `make lock`: requirements.lock with PyTorch in place of TensorFlow, without the extra "export".
 endef
-export TORCH_REQUIREMENTS TORCH_HEADER
+export LOCK_REQUIREMENTS LOCK_HEADER
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
