@@ -30,14 +30,14 @@ def read_card_text(path: Path) -> str:
             raise OSError(errno.EINVAL, "it is a device or a pipe")
         return _decode(path.read_bytes())
     except OSError as error:
-        found, action = (
+        problem, action = (
             str(error.strerror),
             "name a card that exists, or go to the project's folder: experiments/ is there",
         )
     except UnicodeDecodeError as error:
-        found, action = _place(error), "save it as UTF-8, which every editor offers"
+        problem, action = _place(error), "save it as UTF-8, which every editor offers"
     raise UsageError(
-        f"the card {path} can't be read: {found}",
+        f"the card {path} can't be read: {problem}",
         expected="an experiment card: a text file such as experiments/xception_150.toml",
         action=action,
     )
@@ -46,8 +46,8 @@ def read_card_text(path: Path) -> str:
 def _decode(content: bytes) -> str:
     mark, encoding = next(((mark, name) for mark, name in _MARKS if content.startswith(mark)), (b"", "utf-8"))
     if not mark and b"\0" in content:  # each of its letters may be UTF-8 all the same
-        place = content.index(b"\0")
-        raise UnicodeDecodeError("utf-8", content, place, place + 1, "a zero byte, as in UTF-16 without its mark")
+        position = content.index(b"\0")
+        raise UnicodeDecodeError("utf-8", content, position, position + 1, "a zero byte, as in UTF-16 without its mark")
     text = content[len(mark) :].decode(encoding)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

@@ -53,9 +53,9 @@ def cache_verify(
     if data_dir is not None:
         from fashion_tuning.launch import recheck_features
 
-        for found in recheck_features(data_dir, cache_dir=cache_folder(), terminal=terminal):
-            terminal.line(str(found))
-            others += not found.agrees
+        for recheck in recheck_features(data_dir, cache_dir=cache_folder(), terminal=terminal):
+            terminal.line(str(recheck))
+            others += not recheck.agrees
         if others:
             terminal.line("remove the folder of what is NOT as computed anew: the next use computes it again")
     if problems or others:

@@ -167,7 +167,7 @@ def imagenet(
     terminal = ModelTerminal(as_json=as_json)
     try:
         with terminal.working("getting the weights"):
-            found = imagenet_classes(file, cache_dir=cache_folder())
+            classes = imagenet_classes(file, cache_dir=cache_folder())
     except UnreadableImageError as error:
         raise DataError(f"{file}: {error.reason}", expected="a photo") from error
-    terminal.imagenet(file, found)
+    terminal.imagenet(file, classes)

@@ -260,7 +260,10 @@ def _require_room(card: Card, *, name: str) -> None:
       UsageError: Some of it is too long, or too much.
     """
     texts = {"description": (card.description, MAX_DESCRIPTION)}
-    texts |= {f"configurations.#{n}.source": (one.source, MAX_SOURCE) for n, one in enumerate(card.configurations, 1)}
+    texts |= {
+        f"configurations.#{n}.source": (configuration.source, MAX_SOURCE)
+        for n, configuration in enumerate(card.configurations, 1)
+    }
     wrong_lines = [
         f"{name}: {key}: received {len(text):,} characters, expected at most {most:,}, which MLflow shows whole"
         for key, (text, most) in texts.items()

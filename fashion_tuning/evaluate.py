@@ -182,9 +182,9 @@ def read_evaluation(store: Store, run_id: str, recorded: RecordedStudy) -> Evalu
         with (
             artifacts(store, run_id, PREDICTIONS) as folder,
             (folder / PREDICTIONS).open("rb") as file,
-            np.load(file) as kept,
+            np.load(file) as arrays,
         ):
-            probabilities, labels = kept["probabilities"], kept["labels"]
+            probabilities, labels = arrays["probabilities"], arrays["labels"]
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise StoreError(f"the predictions of evaluation run {run_id} can't be read: {error}") from error
     metrics = run.data.metrics

@@ -76,7 +76,7 @@ def plot_confusion(figure: Figure, confusion: np.ndarray, class_names: Sequence[
     step = next(step for power in range(9) for step in (10**power, 2 * 10**power, 5 * 10**power)
                 if points / num * step >= 1.35 * size)  # fmt: skip
     shown = range(0, num, step)
-    labels = shortened([class_names[place] for place in shown], longest=LONGEST_NAME)
+    labels = shortened([class_names[number] for number in shown], longest=LONGEST_NAME)
     slanted: dict[str, Any] = (
         {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if num <= 12 else {"rotation": 90}
     )
@@ -92,7 +92,7 @@ def most_confused(confusion: np.ndarray, *, top: int) -> list[tuple[int, int, in
     """(true, predicted, photos) of the pairs with the most mistakes, the most frequent first."""
     mistakes = confusion - np.diag(np.diag(confusion))
     order = np.argsort(-mistakes, axis=None, kind="stable")[:top]
-    pairs = [tuple(map(int, np.unravel_index(place, mistakes.shape))) for place in order]
+    pairs = [tuple(map(int, np.unravel_index(position, mistakes.shape))) for position in order]
     return [(true, predicted, int(mistakes[true, predicted])) for true, predicted in pairs if mistakes[true, predicted]]
 
 
@@ -156,19 +156,19 @@ def plot_reliability(figure: Figure, bins: Sequence[Bin], *, calibration_error: 
 def draw_mistakes(mistakes: Sequence[Mistake], *, title: str, target: Path, columns: int = 6) -> None:
     """A contact sheet, the surest mistakes first."""
     rows = max(1, -(-len(mistakes) // columns))
-    texts = [name for one in mistakes for name in (one.label, one.predicted)]
+    texts = [name for mistake in mistakes for name in (mistake.label, mistake.predicted)]
     with _figure(target, width=1.7 * columns, height=2.3 * rows + 0.5, title=title, texts=texts) as figure:
         grid: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
         names = shortened(texts, longest=_TILE)
         for axes in grid:
             axes.axis("off")
-        for place, (axes, one) in enumerate(zip(grid, mistakes, strict=False)):
+        for position, (axes, mistake) in enumerate(zip(grid, mistakes, strict=False)):
             with suppress(UnreadableImageError):  # changed since it was scored: its tile stays empty
-                photo = open_rgb(one.path)
+                photo = open_rgb(mistake.path)
                 photo.thumbnail((300, 300))
                 axes.imshow(photo)
-            label, predicted = names[2 * place : 2 * place + 2]
-            axes.set_title(f"{label}\nas {predicted} {one.probability:.2f}", fontsize=8)
+            label, predicted = names[2 * position : 2 * position + 2]
+            axes.set_title(f"{label}\nas {predicted} {mistake.probability:.2f}", fontsize=8)
 
 
 @contextmanager

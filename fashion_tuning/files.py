@@ -54,22 +54,22 @@ def refusal(error: OSError, path: Path | None = None, *, instead: str = "") -> D
         return None
     name = error.filename or path
     said = os.strerror(error.errno)  # h5py's own words are a paragraph about buffers and offsets
-    place = f"{name}: " if name else ""
+    prefix = f"{name}: " if name else ""
     if error.errno in _LOCKLESS:
         return DiskError(
-            f"{place}there are no locks on this file system ({said})",
+            f"{prefix}there are no locks on this file system ({said})",
             expected="a file system with locks, such as that of a local disk",
             action=f"{instead or 'name a folder on another disk'}; or have it mounted with locks",
         )
     if error.errno in _FILES:
         return DiskError(
-            f"{place}{said}",
+            f"{prefix}{said}",
             expected="room for some hundred open files",
             action="ulimit -n 4096, or end other programs; then run it again",
         )
     if error.errno in _MEMORY:
         return DiskError(
-            f"{place}the system has no room for more: {said}",
+            f"{prefix}the system has no room for more: {said}",
             expected="memory, and room for some more processes and threads",
             action="end other programs, or raise the limits that ulimit -a shows; then run it again",
         )

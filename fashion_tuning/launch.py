@@ -180,8 +180,8 @@ def recheck_features(data_dir: Path, *, cache_dir: Path, terminal: Terminal) -> 
     def weights_of(backbone: str) -> Weights:
         return get_all_weights((backbone,), cache_dir=cache_dir, progress=terminal.line)[backbone]
 
-    found = recheck(cache_dir, dataset.root, dataset.manifest, weights_of=weights_of)
-    first = next(found, None)
+    rechecks = recheck(cache_dir, dataset.root, dataset.manifest, weights_of=weights_of)
+    first = next(rechecks, None)
     if first is None:
         raise UsageError(
             f"no features in {cache_dir} of the photos in {data_dir} that Keras computes here in float32",
@@ -189,4 +189,4 @@ def recheck_features(data_dir: Path, *, cache_dir: Path, terminal: Terminal) -> 
             action="fashion-tuning cache list names the photos of each: data and the start of their manifest's digest",
         )
     yield first
-    yield from found
+    yield from rechecks

@@ -54,9 +54,9 @@ def missing_letters(letters: Iterable[str]) -> set[str]:
 
 def describe_missing(letters: Iterable[str]) -> str:
     """One line on letters that no font has, with the Debian package that brings one."""
-    some = sorted(letters)
-    shown = " ".join(some[:5]) + (" ..." if len(some) > 5 else "")
-    packages = " ".join(sorted({_package(letter) for letter in some}))
+    examples = sorted(letters)
+    shown = " ".join(examples[:5]) + (" ..." if len(examples) > 5 else "")
+    packages = " ".join(sorted({_package(letter) for letter in examples}))
     return f"no font on this machine has {shown}: figures show boxes; on Debian: apt install {packages}"
 
 
@@ -68,12 +68,12 @@ def shortened(names: Sequence[str], *, longest: int) -> list[str]:
     whole = [" ".join(name.split()) or " " for name in names]
     cut = [name if width(name) <= longest else f"{_start(name, longest - 1)}…" for name in whole]
     half = (longest - 1) // 2
-    for place in _clashing(cut, whole):
-        end = _start(whole[place][::-1], half)[::-1]
-        cut[place] = f"{_start(whole[place], longest - 1 - half)}…{end}"
-    for place in _clashing(cut, whole):
-        number = f"… #{place + 1}"
-        cut[place] = _start(whole[place], longest - width(number)) + number
+    for position in _clashing(cut, whole):
+        end = _start(whole[position][::-1], half)[::-1]
+        cut[position] = f"{_start(whole[position], longest - 1 - half)}…{end}"
+    for position in _clashing(cut, whole):
+        number = f"… #{position + 1}"
+        cut[position] = _start(whole[position], longest - width(number)) + number
     return cut
 
 
@@ -82,32 +82,32 @@ def _clashing(cut: Sequence[str], whole: Sequence[str]) -> list[int]:
     meant: dict[str, set[str]] = {}
     for short, name in zip(cut, whole, strict=True):
         meant.setdefault(short, set()).add(name)
-    return [place for place, short in enumerate(cut) if short != whole[place] and len(meant[short]) > 1]
+    return [position for position, short in enumerate(cut) if short != whole[position] and len(meant[short]) > 1]
 
 
 def width(text: str) -> int:
     """Of a text, in Latin letters: an ideograph is as wide as two, an accent has no width."""
     wide = {"W": 2, "F": 2}
     return sum(
-        0 if unicodedata.category(one) in ("Mn", "Me", "Cf") else wide.get(unicodedata.east_asian_width(one), 1)
-        for one in text
+        0 if unicodedata.category(letter) in ("Mn", "Me", "Cf") else wide.get(unicodedata.east_asian_width(letter), 1)
+        for letter in text
     )
 
 
 def _start(text: str, longest: int) -> str:
-    kept = ""
-    for one in text:
-        if width(kept + one) > longest:
+    start = ""
+    for letter in text:
+        if width(start + letter) > longest:
             break
-        kept += one
-    return kept
+        start += letter
+    return start
 
 
 def _package(letter: str) -> str:
     if unicodedata.category(letter) in ("So", "Cn", "Co") and ord(letter) > 0x2000:
         return _PICTURES
     name = unicodedata.name(letter, "")
-    return next((one for one, starts in _PACKAGES.items() if name.startswith(starts)), "fonts-noto-core")
+    return next((package for package, starts in _PACKAGES.items() if name.startswith(starts)), "fonts-noto-core")
 
 
 @cache
@@ -116,13 +116,15 @@ def _families(letters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]
     from matplotlib import font_manager
 
     # Marks that are no letters of their own, such as those that join or turn what stands beside them, need no glyph.
-    wanted = {one for one in letters if unicodedata.category(one) not in ("Cc", "Cf", "Zs", "Zl", "Zp", "Mn", "Me")}
+    wanted = {
+        letter for letter in letters if unicodedata.category(letter) not in ("Cc", "Cf", "Zs", "Zl", "Zp", "Mn", "Me")
+    }
     wanted -= _letters_of(font_manager.findfont(_FAMILY))
     families: list[str] = []
     for path, family in _fonts() if wanted else ():
-        if found := wanted & _letters_of(path):
+        if covered := wanted & _letters_of(path):
             families.append(family)
-            wanted -= found
+            wanted -= covered
             if not wanted:
                 break
     return tuple(families), frozenset(wanted)
@@ -134,7 +136,7 @@ def _fonts() -> list[tuple[str, str]]:
     from matplotlib import font_manager
 
     manager = font_manager.fontManager
-    known = {Path(one.fname) for one in manager.ttflist}
+    known = {Path(font.fname) for font in manager.ttflist}
     for path in map(Path, font_manager.findSystemFonts()):  # Matplotlib's own list is of the day that it was made
         if path not in known:
             try:
@@ -142,12 +144,14 @@ def _fonts() -> list[tuple[str, str]]:
             except (OSError, RuntimeError, ValueError, KeyError):  # such as those of pictures in colour
                 continue
     upright = [
-        one for one in manager.ttflist if one.style == "normal" and one.weight in (400, "normal", "regular", "book")
+        font for font in manager.ttflist if font.style == "normal" and font.weight in (400, "normal", "regular", "book")
     ]
-    paths = {one.name: one.fname for one in upright if not one.name.startswith("Last Resort")}  # that has boxes only
+    paths = {
+        font.name: font.fname for font in upright if not font.name.startswith("Last Resort")
+    }  # that has boxes only
 
     def rank(family: str) -> tuple[int, str]:
-        return next((place for place, start in enumerate(_PREFERRED) if family.startswith(start)), 99), family
+        return next((rank for rank, start in enumerate(_PREFERRED) if family.startswith(start)), 99), family
 
     return [(paths[family], family) for family in sorted(paths, key=rank)]
 

@@ -90,10 +90,10 @@ def holder(path: Path) -> str:
     """Which process holds the lock of that path, "another process" where the system doesn't say."""
     try:
         status = path.stat()
-        place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+        inode = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
         lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
     except OSError:
         return "another process"
     # Such as "1: FLOCK ADVISORY WRITE 4711 08:01:1234 0 EOF"; who waits has an arrow in the second place.
-    found = [fields[4] for fields in lines if fields[1] != "->" and len(fields) > 5 and fields[5] == place]
-    return f"process {found[0]}" if found and int(found[0]) > 0 else "another process"
+    holders = [fields[4] for fields in lines if fields[1] != "->" and len(fields) > 5 and fields[5] == inode]
+    return f"process {holders[0]}" if holders and int(holders[0]) > 0 else "another process"

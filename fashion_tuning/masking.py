@@ -54,14 +54,14 @@ def mask_error(error: BaseException) -> None:
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
+        cause = waiting.pop()
+        if cause is None or id(cause) in seen:
             continue
-        seen.add(id(one))
-        waiting += [one.__cause__, one.__context__]
-        one.args = tuple(mask(words) if isinstance(words, str) else words for words in one.args)
-        if isinstance(words := getattr(one, "message", None), str):  # MLflow's have it beside
-            one.message = mask(words)  # type: ignore[attr-defined]
+        seen.add(id(cause))
+        waiting += [cause.__cause__, cause.__context__]
+        cause.args = tuple(mask(words) if isinstance(words, str) else words for words in cause.args)
+        if isinstance(words := getattr(cause, "message", None), str):  # MLflow's have it beside
+            cause.message = mask(words)  # type: ignore[attr-defined]
 
 
 def encode_password(address: str) -> str:

@@ -49,8 +49,8 @@ def _free_port(host: str, family: socket.AddressFamily, *, beyond: int) -> int:
     """The first free one of the next ports, else any."""
     for port in (*range(beyond + 1, min(beyond + 20, 65536)), 0):
         with suppress(OSError), socket.create_server((host, port), family=family) as listening:
-            found: int = listening.getsockname()[1]
-            return found
+            free_port: int = listening.getsockname()[1]
+            return free_port
     return 0
 
 
@@ -59,7 +59,7 @@ def _listener(port: int) -> str:
     import psutil
 
     with suppress(psutil.Error, OSError, RuntimeError):
-        for one in psutil.net_connections(kind="tcp"):
-            if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid:
-                return f", by {psutil.Process(one.pid).name()} (process {one.pid})"
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return f", by {psutil.Process(connection.pid).name()} (process {connection.pid})"
     return ""

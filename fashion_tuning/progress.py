@@ -97,7 +97,7 @@ class _Now:
                 self._running[trial] = epoch_text(event)
             else:
                 self._running.pop(trial, None)
-            self._note(" · ".join(self._running[one] for one in sorted(self._running)) or "between two trials")
+            self._note(" · ".join(self._running[trial] for trial in sorted(self._running)) or "between two trials")
 
 
 class LiveProgress:

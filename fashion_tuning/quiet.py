@@ -20,16 +20,16 @@ def silent_stderr() -> Iterator[None]:
     through and is shown as ever.
     """
     open_missing()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
-    _kept.append(kept)
+    _kept.append(saved)
     try:
         yield
     finally:
         _kept.pop()
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 def ignore_warnings() -> None:

@@ -76,7 +76,7 @@ class Terminal:
         Into a file or a pipe any table fits.
         """
         width = self._console.width if self.interactive else None
-        chosen = next((one for one in tables if one.fits(width)), tables[-1])
+        chosen = next((table for table in tables if table.fits(width)), tables[-1])
         self._console.print(chosen.render(width))
         return chosen
 

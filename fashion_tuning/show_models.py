@@ -85,20 +85,25 @@ class ModelTerminal(StudyTerminal):
         """A table of predictions; what can't be read is told on standard error as it comes."""
         shown, rows = [], []
         with self.counting("predicting") as tell:
-            for one in predictions:
-                shown.append(one)
+            for prediction in predictions:
+                shown.append(prediction)
                 if self.as_json:
-                    ranked = [{"category": name, "probability": probability} for name, probability in one.ranked]
-                    values = {"path": str(one.path), "ranked": ranked, "seconds": one.seconds, "problem": one.problem}
+                    ranked = [{"category": name, "probability": probability} for name, probability in prediction.ranked]
+                    values = {
+                        "path": str(prediction.path),
+                        "ranked": ranked,
+                        "seconds": prediction.seconds,
+                        "problem": prediction.problem,
+                    }
                     self.json("prediction", values)
-                elif one.problem:
-                    print(f"{PROGRAM}: {one.path}: {one.problem}", file=sys.stderr, flush=True)
+                elif prediction.problem:
+                    print(f"{PROGRAM}: {prediction.path}: {prediction.problem}", file=sys.stderr, flush=True)
                 else:
-                    answers = (f"{name} {probability:.3f}" for name, probability in one.ranked)
-                    rows.append((str(one.path), *answers, f"{one.seconds:.2f}"))
+                    answers = (f"{name} {probability:.3f}" for name, probability in prediction.ranked)
+                    rows.append((str(prediction.path), *answers, f"{prediction.seconds:.2f}"))
                 tell(len(shown), None)
         if rows:
-            places = (Column(f"{place}.") for place in range(1, len(rows[0]) - 1))
+            places = (Column(f"{rank}.") for rank in range(1, len(rows[0]) - 1))
             table = Table([Column("file"), *places, Column("seconds", right=True)])
             for cells in rows:
                 table.add(*cells)

@@ -205,7 +205,7 @@ def _trials_table(board: Leaderboard, *, wide: bool) -> Table:
 
 def _compared_table(comparison: Comparison) -> Table:
     """Fits into 80 characters where names are short."""
-    also = also_column(one.row.also for one in comparison.rows)
+    also = also_column(compared.row.also for compared in comparison.rows)
     columns = [Column("rank", right=True), Column("study"), Column("trial", right=True), *trial_columns()]
     table = Table([*columns, Column("run id"), *also], gap=1)
     for one in comparison.rows:

@@ -46,7 +46,7 @@ class Table:
         if strong:
             self.strong.add(len(self.rows))
         self.rows.append(
-            tuple("".join("\ufffd" if category(one) in _UNSHOWN else one for one in cell) for cell in cells)
+            tuple("".join("\ufffd" if category(letter) in _UNSHOWN else letter for letter in cell) for cell in cells)
         )
 
     def fits(self, width: int | None) -> bool:
@@ -55,7 +55,7 @@ class Table:
 
     def render(self, width: int | None) -> Text:
         """The table in lines of at most `width` characters, as far as its single cells let it; no space ends a line."""
-        beside = [place for place, column in enumerate(self.columns) if not column.below]
+        beside = [number for number, column in enumerate(self.columns) if not column.below]
         if self.fits(width):
             lines = self._row_lines(range(len(self.columns)))
         elif width is not None and self._width(beside) <= width:
@@ -66,31 +66,34 @@ class Table:
 
     def _widths(self) -> list[int]:
         headers = [max(map(cell_len, column.header.split("\n"))) for column in self.columns]
-        return [max([header, *(cell_len(row[place]) for row in self.rows)]) for place, header in enumerate(headers)]
+        return [max([header, *(cell_len(row[number]) for row in self.rows)]) for number, header in enumerate(headers)]
 
     def _width(self, places: Sequence[int]) -> int:
         widths = self._widths()
-        return sum(widths[place] for place in places) + self.gap * (len(places) - 1)
+        return sum(widths[column] for column in places) + self.gap * (len(places) - 1)
 
     def _row_lines(self, places: Sequence[int]) -> Iterator[tuple[str, bool]]:
         """Lines of headers and rows, and whether they are set off; the columns that are left out stand below."""
         widths = self._widths()
-        height = max(self.columns[place].header.count("\n") for place in places) + 1
+        height = max(self.columns[column].header.count("\n") for column in places) + 1
 
         def line(cells: Sequence[str]) -> str:
             aligned = (
-                _pad(cell, widths[place], right=self.columns[place].right)
-                for place, cell in zip(places, cells, strict=True)
+                _pad(cell, widths[column], right=self.columns[column].right)
+                for column, cell in zip(places, cells, strict=True)
             )
             return (" " * self.gap).join(aligned)
 
-        headers = [self.columns[place].header.split("\n") for place in places]
+        headers = [self.columns[column].header.split("\n") for column in places]
         for number in range(height):
-            yield line([("\n" * (height - len(one)) + "\n".join(one)).split("\n")[number] for one in headers]), True
+            yield (
+                line([("\n" * (height - len(header)) + "\n".join(header)).split("\n")[number] for header in headers]),
+                True,
+            )
         for number, row in enumerate(self.rows):
-            yield line([row[place] for place in places]), number in self.strong
-            for place, cell in enumerate(row):
-                if place not in places and cell:
+            yield line([row[column] for column in places]), number in self.strong
+            for column, cell in enumerate(row):
+                if column not in places and cell:
                     yield f"  {cell}", number in self.strong
 
     def _block_lines(self, width: int) -> Iterator[tuple[str, bool]]:
@@ -113,4 +116,4 @@ def _pad(cell: str, width: int, *, right: bool) -> str:
 
 
 def _one_line(cell: str) -> str:
-    return "".join("\ufffd" if category(one) in _UNSHOWN else one for one in cell)
+    return "".join("\ufffd" if category(letter) in _UNSHOWN else letter for letter in cell)

@@ -109,9 +109,9 @@ def test_a_store_lies_where_it_is_named(
     run_id = store.create_run(store.make_experiment("small", description=""), name="run", tags={})
     (tmp_path / "note").write_text("here")
     store.upload(run_id, tmp_path / "note", "inside")
-    with artifacts(store, run_id, "inside/note") as place:
-        assert place == folder / "mlruns" / "small" / run_id / "artifacts"
-        assert (place / "inside" / "note").read_text() == "here"
+    with artifacts(store, run_id, "inside/note") as folder_of_run:
+        assert folder_of_run == folder / "mlruns" / "small" / run_id / "artifacts"
+        assert (folder_of_run / "inside" / "note").read_text() == "here"
     again = Store(store.uri, must_exist=True)
     assert again.get_run(run_id) is not None
     assert [entry.path for entry in again.client.list_artifacts(run_id, "inside")] == ["inside/note"]
@@ -123,8 +123,8 @@ def test_a_new_store_in_such_a_folder_is_made_there_and_nowhere_else(tmp_path: P
     folder.mkdir()
     Store(sqlite_uri(folder / "mlflow.db"))
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
-        (place,) = database.execute("select artifact_location from experiments").fetchone()
-    assert local_path(place) == folder / "mlruns" / "0"
+        (location,) = database.execute("select artifact_location from experiments").fetchone()
+    assert local_path(location) == folder / "mlruns" / "0"
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     assert {path.name.rpartition("-")[0] or path.name for path in folder.iterdir()} <= {"mlflow.db", ".mlflow.db.lock"}
 
@@ -165,15 +165,15 @@ def test_a_home_folder_is_expanded_wherever_a_path_comes_from(tmp_path: Path, mo
 
 
 def test_every_path_on_the_command_line_is_expanded() -> None:
-    found = []
+    parameters = []
     for name, command in commands().items():
         for parameter in command.params:
             if "Path" in str(parameter.type_descriptor.annotation):
-                found.append((name, parameter.name))
-                assert parameter.callback is not None, found[-1]
-    assert ("predict", "files") in found
-    assert ("feedback export", "folder") in found
-    assert len(found) >= 14
+                parameters.append((name, parameter.name))
+                assert parameter.callback is not None, parameters[-1]
+    assert ("predict", "files") in parameters
+    assert ("feedback export", "folder") in parameters
+    assert len(parameters) >= 14
 
 
 def test_typed_and_set_paths_lead_to_the_home_folder(tmp_path: Path) -> None:

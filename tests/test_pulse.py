@@ -88,19 +88,19 @@ def test_a_study_in_json_has_an_event_an_epoch_and_a_sign_of_life(capsys: pytest
 
     def read() -> bool:
         written.extend(map(json.loads, capsys.readouterr().out.splitlines()))
-        return any(one["event"] == "progress" for one in written)
+        return any(event["event"] == "progress" for event in written)
 
     with Terminal(as_json=True, silence=0.02).progress() as report:
         report(EPOCH)
         wait_until(read)
-    epoch = next(one for one in written if one["event"] == "epoch_ended")
+    epoch = next(event for event in written if event["event"] == "epoch_ended")
     assert (epoch["epoch"], epoch["val_accuracy"], epoch["best_val_accuracy"], epoch["seconds_left"]) == (
         4,
         0.8011,
         0.8123,
         720.0,
     )
-    text = next(one["text"] for one in written if one["event"] == "progress")
+    text = next(event["text"] for event in written if event["event"] == "progress")
     assert text.startswith("trial 03 epoch 4/10, val accuracy 0.8123 so far, 12 min left")
 
 

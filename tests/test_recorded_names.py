@@ -96,12 +96,12 @@ def inputs_of_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
 
 def test_every_shipped_card_finds_its_study_and_its_features_again(inputs_of_card) -> None:
     assert set(STUDIES) == {path.stem for path in EXPERIMENTS.glob("*.toml")}
-    found = {}
+    digests = {}
     for name in STUDIES:
         inputs = inputs_of_card(name)
         backbone, cut = inputs.card.prefixes()[0]
-        found[name] = (inputs.study.digest, key_at(inputs.keys[backbone], cut).digest)
-    assert found == STUDIES
+        digests[name] = (inputs.study.digest, key_at(inputs.keys[backbone], cut).digest)
+    assert digests == STUDIES
 
 
 def test_no_tag_on_record_has_another_name_now() -> None:

@@ -48,8 +48,8 @@ def test_a_few_lines_come_through_the_rest_is_summed_up_and_our_own_log_is_whole
     """)
     lines = done.stderr.splitlines()
     assert done.stdout == "1001\n"
-    assert [line for line in lines if line.startswith("own")] == [f"own {each}" for each in range(11)]
-    assert [line for line in lines if line.startswith("row")] == [f"row {each} is bad" for each in range(3)]
+    assert [line for line in lines if line.startswith("own")] == [f"own {number}" for number in range(11)]
+    assert [line for line in lines if line.startswith("row")] == [f"row {number} is bad" for number in range(3)]
     assert lines[-1] == "note: 998 lines printed by libraries, not shown here, such as: row 3 is bad"
     assert len(lines) == 11 + 3 + 2
 

@@ -68,13 +68,13 @@ def labelled_photos(folder: Path, classes: Collection[str]) -> tuple[list[tuple[
     names = list(labels_of(folder, {"": list_folders(folder)}))
     unknown = [name for name in names if composed(name) not in known]
     if unknown or not names:
-        found = "no sub-folder"
+        problem = "no sub-folder"
         if unknown:
             (name, *_), alike = unknown, lookalikes(unknown[0], classes)
             first, second = shown_apart(name, alike[0]) if alike else (repr(name), "")
-            found = f"a class {first}" + (f", the data set {second}" if alike else "")
+            problem = f"a class {first}" + (f", the data set {second}" if alike else "")
         raise DataError(
-            f"the folder {folder} has {found}",
+            f"the folder {folder} has {problem}",
             expected=f"{_LAYOUT}, named {', '.join(sorted(classes))}",
             action="rename it, or name another folder with the second --data",
         )
@@ -83,7 +83,7 @@ def labelled_photos(folder: Path, classes: Collection[str]) -> tuple[list[tuple[
     left_out = [LeftOut(str(folder / name), "in no class's folder") for name in list_loose(folder)]
     for name in names:
         listing = list_files(folder, name)
-        left_out += [LeftOut(str(folder / one.path), one.reason) for one in listing.left_out]
+        left_out += [LeftOut(str(folder / entry.path), entry.reason) for entry in listing.left_out]
         for path in (folder / inside for inside in listing.files):
             try:
                 photos.append((path, known[composed(name)], hashlib.sha256(read_file(path)).hexdigest()))

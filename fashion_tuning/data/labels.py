@@ -48,7 +48,7 @@ def labels_of(root: Path, folders: Mapping[str, Iterable[str]]) -> dict[str, str
 
 def lookalikes(name: str, others: Iterable[str]) -> list[str]:
     """Find names that look like another, or differ in case, spaces and signs alone."""
-    return [one for one in others if one != name and (_bare(one) == _bare(name) or _looks_like(one, name))]
+    return [label for label in others if label != name and (_bare(label) == _bare(name) or _looks_like(label, name))]
 
 
 def shown_apart(first: str, second: str) -> tuple[str, str]:
@@ -60,18 +60,22 @@ def shown_apart(first: str, second: str) -> tuple[str, str]:
 
 def code_points(name: str) -> str:
     """Spell a name with its signs beyond ASCII as code points, such as "caf U+00E9"."""
-    return "".join(one if "!" <= one <= "~" else f" U+{ord(one):04X} " for one in name).strip().replace("  ", " ")
+    return (
+        "".join(letter if "!" <= letter <= "~" else f" U+{ord(letter):04X} " for letter in name)
+        .strip()
+        .replace("  ", " ")
+    )
 
 
 def _bare(name: str) -> str:
-    return "".join(one for one in unicodedata.normalize("NFKC", name).casefold() if one.isalnum()) or name
+    return "".join(letter for letter in unicodedata.normalize("NFKC", name).casefold() if letter.isalnum()) or name
 
 
-def _looks_like(one: str, other: str) -> bool:
+def _looks_like(name: str, other: str) -> bool:
     """Whether names of one length differ only where one has a letter and the other a sign beyond ASCII."""
-    pairs = list(zip(one, other, strict=False))
+    pairs = list(zip(name, other, strict=False))
     return (
-        len(one) == len(other)
+        len(name) == len(other)
         and any(a == b for a, b in pairs)
         and all(a == b or a.isascii() != b.isascii() for a, b in pairs)
     )

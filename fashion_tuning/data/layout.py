@@ -79,8 +79,8 @@ def _by_splits(root: Path, others: Sequence[str]) -> Layout:
 def _by_classes(root: Path, folders: Sequence[str]) -> Layout:
     loose = list_loose(root)
     if not folders:
-        found = f"holds {len(loose)} files and no sub-folder" if loose else "is empty, or holds no photo"
-        raise _wrong_folder(root, found)
+        problem = f"holds {len(loose)} files and no sub-folder" if loose else "is empty, or holds no photo"
+        raise _wrong_folder(root, problem)
     if len(folders) == 1:
         _refuse_wrapping(root, folders[0])
     nested = _nested(root, folders)
@@ -91,7 +91,7 @@ def _by_classes(root: Path, folders: Sequence[str]) -> Layout:
         LeftOut(f"{name}/", f"no class, but a folder of classes itself: {inside}") for name, inside in nested.items()
     ]
     left_out += [LeftOut(name, "in no class's folder") for name in loose]
-    left_out += [one for listing in listings.values() for one in listing.left_out]
+    left_out += [entry for listing in listings.values() for entry in listing.left_out]
     return Layout(
         tuple(split_class_folders({label: listing.files for label, listing in listings.items()})), tuple(left_out)
     )
@@ -103,7 +103,7 @@ def _nested(root: Path, folders: Sequence[str]) -> dict[str, str]:
     nested = {}
     for name in folders:
         inside = list_folders(root / name)
-        if inside and known - {composed(name)} >= {composed(one) for one in inside} and not list_loose(root / name):
+        if inside and known - {composed(name)} >= {composed(label) for label in inside} and not list_loose(root / name):
             nested[name] = _shown(inside)
     return nested
 
@@ -117,7 +117,7 @@ def _refuse_wrapping(root: Path, name: str) -> None:
     inner = root / name
     while not list_loose(inner):
         folders = list_folders(inner)
-        if len(folders) > 1 or any(one.lower() in _MEANT for one in folders):
+        if len(folders) > 1 or any(folder.lower() in _MEANT for folder in folders):
             raise _wrong_folder(
                 root,
                 f"holds one folder, and {inner.relative_to(root)}/ holds {_shown(folders)}",
@@ -158,9 +158,9 @@ def _refuse_empty(root: Path, labels: set[str]) -> None:
         )
 
 
-def _wrong_folder(folder: Path, found: str, *, action: str = "") -> DataError:
+def _wrong_folder(folder: Path, problem: str, *, action: str = "") -> DataError:
     return DataError(
-        f"the data folder {folder} {found}",
+        f"the data folder {folder} {problem}",
         expected=LAYOUTS,
         action=action or "name the right folder with --data or FASHION_TUNING_DATA",
     )

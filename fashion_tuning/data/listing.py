@@ -104,7 +104,7 @@ def list_files(root: Path, inside: str = "") -> Listing:
                 left_out.append(LeftOut(path, f"a {suffix} file, not a photo"))
             else:
                 files.append(path)
-    return Listing(tuple(sorted(files, key=_parts)), tuple(sorted(left_out, key=lambda one: _parts(one.path))))
+    return Listing(tuple(sorted(files, key=_parts)), tuple(sorted(left_out, key=lambda entry: _parts(entry.path))))
 
 
 def list_folders(folder: Path) -> list[str]:
@@ -113,9 +113,9 @@ def list_folders(folder: Path) -> list[str]:
     Raises:
       DataError: The folder, or one of them, can't be read.
     """
-    found = [name for name, kind in _entries(folder) if kind == _FOLDER]
+    names = [name for name, kind in _entries(folder) if kind == _FOLDER]
     above = _lineage(folder)
-    return [name for name in found if _identity(folder / name) not in above and not _holds_outputs(folder / name)]
+    return [name for name in names if _identity(folder / name) not in above and not _holds_outputs(folder / name)]
 
 
 def list_loose(folder: Path) -> list[str]:
@@ -155,8 +155,8 @@ def read_file(path: Path) -> bytes:
 def describe_entries(entries: Iterable[LeftOut]) -> list[str]:
     """Word each file and why in a line; of many with one reason the first few."""
     by_reason: dict[str, list[str]] = defaultdict(list)
-    for one in entries:
-        by_reason[one.reason].append(one.path)
+    for entry in entries:
+        by_reason[entry.reason].append(entry.path)
     lines = []
     for reason, paths in by_reason.items():
         shown = paths if len(paths) <= _MAX_LISTED else paths[:NUM_NAMED]
@@ -178,10 +178,10 @@ def _entries(folder: Path) -> list[tuple[str, str]]:
     """(name, kind) of what is not passed over, sorted; a link's kind is its target's, _FILE where that is missing."""
     try:
         with os.scandir(folder) as entries:
-            shown = [one for one in entries if not _is_passed_over(one.name)]
+            shown = [entry for entry in entries if not _is_passed_over(entry.name)]
     except OSError as error:
         raise _unreadable(folder, error) from error
-    return sorted((one.name, _kind(one)) for one in shown)
+    return sorted((entry.name, _kind(entry)) for entry in shown)
 
 
 def _is_passed_over(name: str) -> bool:
@@ -208,8 +208,8 @@ def _special(mode: int) -> str:
 
 def _lineage(folder: Path) -> frozenset[tuple[int, int]]:
     """A folder and all that it lies in, links resolved."""
-    place = Path(os.path.realpath(folder))
-    return frozenset(_identity(one) for one in (place, *place.parents))
+    real_path = Path(os.path.realpath(folder))
+    return frozenset(_identity(parent) for parent in (real_path, *real_path.parents))
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -240,7 +240,7 @@ def _holds_outputs(folder: Path) -> bool:
         return True
     if not names or any(kind != _FOLDER for _, kind in entries):
         return False
-    return all(_is_output(folder / name, [one for one, _ in _entries(folder / name)]) for name in names)
+    return all(_is_output(folder / name, [entry_name for entry_name, _ in _entries(folder / name)]) for name in names)
 
 
 def _is_output(folder: Path, names: Sequence[str]) -> bool:
@@ -249,16 +249,16 @@ def _is_output(folder: Path, names: Sequence[str]) -> bool:
     Args:
       names: What is in it.
     """
-    found = set(names)
-    if found & _MARKS or (found & _OF_CACHE and found <= _CACHE):
+    present = set(names)
+    if present & _MARKS or (present & _OF_CACHE and present <= _CACHE):
         return True
-    if _CACHE_TAG in found:
+    if _CACHE_TAG in present:
         with suppress(OSError):
             return read_file(folder / _CACHE_TAG).startswith(_CACHE_SIGNATURE)
     # A report: one page, and each figure as PNG and as SVG. No photo of anybody's fits into that.
-    figures = [PurePosixPath(name) for name in found - {_PAGE}]
-    return _PAGE in found and all(
-        one.suffix in (".png", ".svg") and one.with_suffix(".svg").name in found for one in figures
+    figures = [PurePosixPath(name) for name in present - {_PAGE}]
+    return _PAGE in present and all(
+        figure.suffix in (".png", ".svg") and figure.with_suffix(".svg").name in present for figure in figures
     )
 
 

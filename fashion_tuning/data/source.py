@@ -78,7 +78,11 @@ def open_dataset(
         others = [photo for photos, _ in found for photo in photos]
         root = join_photos(base.root, base.manifest, others, cache_dir=cache_dir)
         verification = _verified(root, cache_dir=cache_dir, progress=progress)
-        left_out = (*base.verification.left_out, *(one for _, ones in found for one in ones), *verification.left_out)
+        left_out = (
+            *base.verification.left_out,
+            *(entry for _, ones in found for entry in ones),
+            *verification.left_out,
+        )
         verification = replace(verification, left_out=left_out)
         name = f"{base.name} and {', '.join(make_legible(one.name) for one in joining)}"
         return Dataset(name, root, "folder", verification)
@@ -118,7 +122,7 @@ def _verified(root: Path, *, cache_dir: Path, progress: Progress | None) -> Veri
     """The photos in a folder, verified, with what lies beside them among what is left out."""
     layout = read_layout(root)
     verification = verified(root, layout.candidates, cache_dir=cache_dir, progress=progress)
-    left_out = sorted((*verification.left_out, *layout.left_out), key=lambda one: one.path)
+    left_out = sorted((*verification.left_out, *layout.left_out), key=lambda entry: entry.path)
     return replace(verification, left_out=tuple(left_out))
 
 

@@ -31,7 +31,7 @@ def describe_unread(data: bytes) -> str:
     head = data[:1024].removeprefix(b"\xef\xbb\xbf")
     if head[4:8] == b"ftyp":
         size = int.from_bytes(head[:4], "big")
-        words = [head[8:12], *(head[place : place + 4] for place in range(16, min(size, len(head)), 4))]
+        words = [head[8:12], *(head[offset : offset + 4] for offset in range(16, min(size, len(head)), 4))]
         return _of_brands([word.decode("latin-1").strip().lower() for word in words])
     return next((words for start, words in _STARTS if re.match(start, head, re.DOTALL)), NO_IMAGE)
 

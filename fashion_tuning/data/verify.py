@@ -59,8 +59,8 @@ class Verification:
         pictures: dict[str, set[str]] = {}
         for pair in self.duplicates:
             pictures.setdefault(pair.first, {split_of[pair.first]}).add(split_of[pair.second])
-        places = [" and ".join(split for split in SPLITS if split in found) for found in pictures.values()]
-        return dict(sorted(Counter(place for place in places if " and " in place).items()))
+        places = [" and ".join(split for split in SPLITS if split in splits) for splits in pictures.values()]
+        return dict(sorted(Counter(names for names in places if " and " in names).items()))
 
 
 @dataclass(frozen=True)

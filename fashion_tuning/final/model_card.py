@@ -84,10 +84,10 @@ def _named(classes: Sequence[str]) -> str:
 def _table(classes: Sequence[ClassFigures]) -> list[str]:
     """A row for each class, or for as many of them as there is room for; nothing is measured without a photo."""
     rows = [
-        f"| {_cell(one.name)} | {one.precision:.2f} | {one.recall:.2f} | {one.f1:.2f} | {one.support} |"
-        if one.support
-        else f"| {_cell(one.name)} | - | - | - | 0 |"
-        for one in classes
+        f"| {_cell(row.name)} | {row.precision:.2f} | {row.recall:.2f} | {row.f1:.2f} | {row.support} |"
+        if row.support
+        else f"| {_cell(row.name)} | - | - | - | 0 |"
+        for row in classes
     ]
     shown = _fitting(rows, room=_TABLE)
     more = [f"and {len(rows) - len(shown)} more in classes.csv of the evaluation run"] if len(shown) < len(rows) else []

@@ -75,8 +75,8 @@ class FeatureKey:
     def mode(self) -> str:
         """What computes and keeps them, in words."""
         where = "" if self.device == PROCESSOR else f" on {self.device}"
-        kept = "" if self.storage == "float32" else f", kept in {self.storage}"
-        return f"{self.engine}{where} in {self.precision}{kept}"
+        storage = "" if self.storage == "float32" else f", kept in {self.storage}"
+        return f"{self.engine}{where} in {self.precision}{storage}"
 
     @property
     def exact(self) -> FeatureKey:

@@ -80,8 +80,8 @@ def recheck(
         prefix = load_prefix(weights, image_size=key.image_size, cut=key.cut, **modes)
         for ref in refs:
             photos = [(root / name, sha256) for name, sha256, _ in ref.photos[: min(BATCH_SIZE, len(ref.rows(0)))]]
-            (found,) = features_of_photos(prefix, photos, sizing, view)
-            yield Recheck(ref.array.path, len(photos), _difference(ref, found))
+            (batch,) = features_of_photos(prefix, photos, sizing, view)
+            yield Recheck(ref.array.path, len(photos), _difference(ref, batch))
 
 
 def _is_begun(ref: FeatureRef) -> bool:
@@ -90,8 +90,8 @@ def _is_begun(ref: FeatureRef) -> bool:
     return array.num_rows > 0 and bool(array.digests()[0]) and array.has_header() and array.has_full_size()
 
 
-def _difference(ref: FeatureRef, found: np.ndarray) -> float:
-    kept = ref.array.load()[: len(found)].astype(np.float64)
-    found = found.astype(ref.key.storage).astype(np.float64)
-    difference = float(np.linalg.norm(found - kept) / np.linalg.norm(found))
+def _difference(ref: FeatureRef, computed: np.ndarray) -> float:
+    cached = ref.array.load()[: len(computed)].astype(np.float64)
+    computed = computed.astype(ref.key.storage).astype(np.float64)
+    difference = float(np.linalg.norm(computed - cached) / np.linalg.norm(computed))
     return difference if np.isfinite(difference) else float("inf")

@@ -157,11 +157,11 @@ def draw_curves(best: Trial, median: Trial, failures: Sequence[Failure]) -> Figu
             epochs = range(1, 1 + len(trial.val_accuracy))
             axes.plot(epochs, trial.val_accuracy, "o-", ms=3, color=colour, label=f"{what}: trial {trial.number:02d}")
             axes.plot(epochs, trial.accuracy, "--", color=colour, lw=1, label="the same in training")
-        failed = [one for one in failures if one.val_accuracy]
-        for place, one in enumerate(failed):
-            epochs = range(1, 1 + len(one.val_accuracy))
-            label = _failed_label(failed) if place == 0 else None  # a line each would leave no room for the figure
-            axes.plot(epochs, one.val_accuracy, "x-", color=GREY, label=label)
+        failed = [failure for failure in failures if failure.val_accuracy]
+        for number, failure in enumerate(failed):
+            epochs = range(1, 1 + len(failure.val_accuracy))
+            label = _failed_label(failed) if number == 0 else None  # a line each would leave no room for the figure
+            axes.plot(epochs, failure.val_accuracy, "x-", color=GREY, label=label)
         axes.set(xlabel="epoch", ylabel="accuracy")
         _count_along(axes)
         axes.grid(axis="y")
@@ -281,9 +281,9 @@ def _fill(panel: Axes, x: np.ndarray, y: np.ndarray, scores: np.ndarray) -> None
 
 
 def _failed_label(failed: Sequence[Failure]) -> str:
-    some = ", ".join(f"{one.record.trial:02d}" for one in failed[:_NAMED])
+    numbers = ", ".join(f"{failure.record.trial:02d}" for failure in failed[:_NAMED])
     more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
-    return f"failed: trial{'s' if len(failed) > 1 else ''} {some}{more}"
+    return f"failed: trial{'s' if len(failed) > 1 else ''} {numbers}{more}"
 
 
 def _of(place: int) -> str:

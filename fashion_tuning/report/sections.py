@@ -212,7 +212,7 @@ def _final(material: Material) -> list[Section]:
     if final.evaluation is not None:
         figures = final.evaluation.figures
         num = f"n = {figures.num_images:,} {final.evaluation.split} photos"
-        names = [one.name for one in figures.classes]
+        names = [class_figures.name for class_figures in figures.classes]
         missing = missing_letters(names)
         boxes = (f"Of this figure as PNG: {describe_missing(missing)}.",) if missing else ()
         sections += [

@@ -60,7 +60,7 @@ def photo_files(named: Sequence[Path]) -> tuple[list[Path], list[LeftOut]]:
         if is_folder(path):
             listing = list_files(path)
             found += [path / inside for inside in listing.files]
-            left_out += [LeftOut(str(path / one.path), one.reason) for one in listing.left_out]
+            left_out += [LeftOut(str(path / entry.path), entry.reason) for entry in listing.left_out]
         else:
             found.append(path)
     return found, left_out

@@ -70,7 +70,7 @@ def trials_of_hyperband(card: Card) -> int:
 def _count(space: Space, name: str, *, of_grid: bool) -> int | None:
     """Combinations of a hyperparameter and of all that hangs on it."""
     allowed = space.get(name)
-    children = [one for one, _ in space.items() if HYPERPARAMETERS[one].parent == name]
+    children = [child for child, _ in space.items() if HYPERPARAMETERS[child].parent == name]
     if allowed is None or (values := _values(allowed, of_grid=of_grid)) is None:
         return None
     total = 0
@@ -97,12 +97,12 @@ def _values(allowed: AnyRange, *, of_grid: bool) -> list[Value] | None:
         if isinstance(allowed, IntRange):
             return list(range(allowed.min_value, allowed.max_value + 1)) if high - low < _LISTED else None
         return (
-            [low + (high - low) * (place + 0.5) / _POINTS_OF_GRID for place in range(_POINTS_OF_GRID)]
+            [low + (high - low) * (number + 0.5) / _POINTS_OF_GRID for number in range(_POINTS_OF_GRID)]
             if of_grid
             else None
         )
     if allowed.sampling == "linear":
         num = math.floor((high - low) / step + 1e-6) + 1
-        return [low + place * step for place in range(num)] if num <= _LISTED else None
+        return [low + number * step for number in range(num)] if num <= _LISTED else None
     num = math.floor(math.log(high / low) / math.log(step) + 1e-6) + 1
-    return [low * step**place for place in range(num)]
+    return [low * step**power for power in range(num)]

@@ -11,7 +11,7 @@ def differences(old: Mapping[str, object], new: Mapping[str, object], prefix: st
     """Which parts of two studies differ, as "key: old -> new" lines."""
     lines: list[str] = []
     for key in sorted({*old, *new}):
-        before, after = (_as_mapping(one.get(key, _UNNAMED.get(key))) for one in (old, new))
+        before, after = (_as_mapping(parts.get(key, _UNNAMED.get(key))) for parts in (old, new))
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             lines.extend(differences(before, after, f"{prefix}{key}."))
         elif before != after:

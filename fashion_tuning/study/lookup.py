@@ -29,7 +29,7 @@ def find_study(store: Store, name: str) -> StudyRecord:
     deleted = [study] if study else find_deleted(store, name) or find_deleted(store, f"{name}-drawn")
     if deleted:
         raise deleted_run_error(store, deleted[0])
-    known = [studies[0] for one in store.experiment_names() if (studies := find_studies(store, one))]
+    known = [studies[0] for experiment in store.experiment_names() if (studies := find_studies(store, experiment))]
     renamed = [record.experiment for record in known if _card_name(store, record) == name]
     if renamed:
         raise UsageError(
@@ -66,7 +66,11 @@ def find_own_studies(
     if not known and (experiment_id := find_deleted_experiment(store, experiment)):
         raise deleted_experiment_error(experiment, experiment_id, address=store.mlflow_address)
     # A card of another name with the same settings makes a study of the same digest, which is not this one's.
-    own = [one for one in find_by_digest(store, digest, kind=kind) if _is_of_card(store, one, experiment, card_name)]
+    own = [
+        record
+        for record in find_by_digest(store, digest, kind=kind)
+        if _is_of_card(store, record, experiment, card_name)
+    ]
     for record in own:
         if not record.deleted:
             return record.experiment, find_studies(store, record.experiment, kind=kind)

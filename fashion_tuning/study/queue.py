@@ -32,12 +32,14 @@ class TrialQueue(ABC):
         self._num_runs = Counter(record.trial for record in attempts)
         # Only a death of its own process uses up an attempt, and only such an attempt is FAILED and not told.
         self._num_deaths = Counter(
-            one.trial for one in attempts if one.status == "FAILED" and not one.counts and not one.deleted
+            record.trial
+            for record in attempts
+            if record.status == "FAILED" and not record.counts and not record.deleted
         )
         self._again = [record for record in self._history if not record.stands]
         # The places of the one order of asks and tells that are taken, and those kept for a trial's next tell.
-        self._places = {one.ask for one in self._history} | {one.tell or 0 for one in self._history if one.counts}
-        self._kept_tells = {one.trial: one.tell for one in self._again if one.counts and one.tell}
+        self._places = {record.ask for record in self._history} | {one.tell or 0 for one in self._history if one.counts}
+        self._kept_tells = {record.trial: record.tell for record in self._again if record.counts and record.tell}
 
     @property
     def deleted(self) -> list[int]:

@@ -240,8 +240,8 @@ def _repair(
         path.rename(scratch / "checkpoints" / path.name)
     for name in look.damaged:
         folder = Path(name).parent.as_posix()
-        with artifacts(store, record.run_id, name) as kept:
-            if (kept / name).exists():
-                store.upload(record.run_id, kept / name, f"broken/{folder}")
+        with artifacts(store, record.run_id, name) as run_folder:
+            if (run_folder / name).exists():
+                store.upload(record.run_id, run_folder / name, f"broken/{folder}")
         store.upload(record.run_id, scratch / name, folder)
     return look.damaged

@@ -50,9 +50,11 @@ def open_attempts(store: Store, study: StudyRecord) -> list[TrialRecord]:
     """
     attempts = read_attempts(store, study, with_deleted=True)
     # A kill between a trial's end and this may have left what nobody goes on from any more.
-    last = max((one for one in attempts if one.stands), key=lambda one: one.tell or 0, default=None)
+    last = max((record for record in attempts if record.stands), key=lambda one: one.tell or 0, default=None)
     if last is not None:
-        remove_states(store, [one.run_id for one in attempts if one.trial == last.trial and not one.deleted])
+        remove_states(
+            store, [record.run_id for record in attempts if record.trial == last.trial and not record.deleted]
+        )
     left = [record for record in attempts if record.status == "RUNNING" and not record.deleted]
     for record in left:
         close_as_killed(store, record.run_id)

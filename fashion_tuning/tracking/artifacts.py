@@ -40,8 +40,8 @@ def artifact_folders(store: Store, run_id: str, first: str, *others: str) -> Ite
     """Like `artifacts`, for all files at or below folders of a run."""
 
     def files(repository: ArtifactRepository) -> list[str]:
-        found = (repository._iter_artifacts_recursive(path) for path in (first, *others))
-        return [one.path for infos in found for one in infos if not one.is_dir]
+        listings = (repository._iter_artifacts_recursive(path) for path in (first, *others))
+        return [info.path for infos in listings for info in infos if not info.is_dir]
 
     with _local_or_copied(store, run_id, files) as folder:
         yield folder
@@ -53,8 +53,8 @@ def list_artifacts(store: Store, run_id: str, folder: str = "") -> dict[str, int
     Raises:
       StoreError: The store can't be read.
     """
-    found = _ask(store, run_id, lambda repository: repository.list_artifacts(folder or None))
-    return {one.path: one.file_size for one in found}
+    infos = _ask(store, run_id, lambda repository: repository.list_artifacts(folder or None))
+    return {info.path: info.file_size for info in infos}
 
 
 def local_artifacts(store: Store, run_id: str) -> Path | None:
@@ -86,7 +86,7 @@ def _copy(repository: ArtifactRepository, path: str, folder: Path) -> None:
     except Exception:
         target.unlink(missing_ok=True)
         # Each store says in its own way that a file is missing, some as if they were in trouble.
-        if any(one.path == path for one in repository.list_artifacts(dirname(path) or None)):
+        if any(info.path == path for info in repository.list_artifacts(dirname(path) or None)):
             raise
 
 

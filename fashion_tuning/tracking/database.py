@@ -51,7 +51,7 @@ def alone(folder: Path, *, seconds: float, tell: Callable[[str], None]) -> Abstr
 def can_write(path: Path) -> bool:
     """Whether a local database can be opened as ever: SQLite in write-ahead mode wants to write even for a reader."""
     lock = _lock_path(path.parent)
-    return os.access(path.parent, os.W_OK) and all(os.access(one, os.W_OK) for one in (path, lock) if one.exists())
+    return os.access(path.parent, os.W_OK) and all(os.access(file, os.W_OK) for file in (path, lock) if file.exists())
 
 
 def require_file(path: Path) -> None:

@@ -95,7 +95,7 @@ def count_looks(store: Store, *, split: str, manifest: str) -> int:
         f"tags.`{tag_names.KIND}` = 'evaluation' and tags.`{SPLIT}` = '{split}' and tags.`{MANIFEST}` = '{manifest}'"
     )
     # Those that somebody has deleted in the UI have been taken all the same.
-    return len(store.search([one.experiment_id for one in experiments], query, view_type=ViewType.ALL))
+    return len(store.search([experiment.experiment_id for experiment in experiments], query, view_type=ViewType.ALL))
 
 
 def find_evaluation(store: Store, experiment_id: str, *, final_run: str, split: str) -> str | None:

@@ -82,7 +82,7 @@ def explained(error: BaseException, *, uri: str, waited: float = 0.0) -> Fashion
         )
     after = f" after {math.floor(waited)} s of waiting" if waited >= 1 else ""
     reason, remedy = _reason(error), "check the store or MLFLOW_TRACKING_URI"
-    status = next((found for cause in causes if (found := _status(cause)) is not None), None)
+    status = next((code for cause in causes if (code := _status(cause)) is not None), None)
     if (missing := next((cause for cause in causes if isinstance(cause, ImportError)), None)) is not None:
         module = (missing.name or "").partition(".")[0]
         reason, remedy = str(missing), f"pip install '{_PACKAGES.get(module, module or 'what it names')}'"
@@ -106,7 +106,7 @@ def _reason(error: BaseException) -> str:
     """The first line of what the database itself said, or else of the error."""
     said = next((str(one.orig) for one in _causes(error) if isinstance(one, DBAPIError) and one.orig), str(error))
     if isinstance(error, ArtifactError):  # around it stand names of files here
-        said = next((str(one) for one in _causes(error) if _status(one) is not None), said)
+        said = next((str(cause) for cause in _causes(error) if _status(cause) is not None), said)
     return (said.strip() or type(error).__name__).splitlines()[0][:300]
 
 

@@ -89,14 +89,16 @@ def bring_home(uri: str, database: Path, *, only_read: bool) -> None:
         if runs and not only_read:
             _copy(database)
             passed("store copied")
-        for (table, column), row, new in ((one.column, one.row, file_uri(path)) for one, path in moved.items()):
+        for (table, column), row, new in (
+            (location.column, location.row, file_uri(path)) for location, path in moved.items()
+        ):
             connection.exec_driver_sql(f'update "{table}" set "{column}" = ? where rowid = ?', (new, row))
         connection.commit()
     passed("locations")
     if runs:
-        old = " and ".join(sorted({str(one.root.parent) for one in moved if one.root}))
-        kept = f"kept as it was in {_copy_of(database).name}" if not only_read else "for this command alone"
-        _logger.warning("the store in %s was in %s; its artifacts are looked for here (%s)", home.parent, old, kept)
+        old = " and ".join(sorted({str(location.root.parent) for location in moved if location.root}))
+        copy = f"kept as it was in {_copy_of(database).name}" if not only_read else "for this command alone"
+        _logger.warning("the store in %s was in %s; its artifacts are looked for here (%s)", home.parent, old, copy)
 
 
 def _read(connection: Connection) -> Iterator[_Location]:
@@ -119,14 +121,14 @@ def _foreign_roots(locations: Iterable[_Location], home: Path) -> list[Path]:
 def _moved(root: Path, home: Path, locations: list[_Location], *, partly: bool) -> dict[_Location, Path]:
     """Each location below a root with its place below home; none where that root is not this store's."""
     below = {
-        one: home / one.path.relative_to(root)
-        for one in locations
-        if one.root == root or (one.root is None and one.path.is_relative_to(root))
+        location: home / location.path.relative_to(root)
+        for location in locations
+        if location.root == root or (location.root is None and location.path.is_relative_to(root))
     }
-    experiments = {one.row: one.path.name for one in below if one.column == _EXPERIMENT}
-    written = [one for one in below if one.root and one.column != _EXPERIMENT]
-    here = any(_is_there(below[one]) for one in written)
-    left = [one for one in written if not _is_there(below[one]) and _is_there(one.path)]
+    experiments = {location.row: location.path.name for location in below if location.column == _EXPERIMENT}
+    written = [location for location in below if location.root and location.column != _EXPERIMENT]
+    here = any(_is_there(below[location]) for location in written)
+    left = [location for location in written if not _is_there(below[location]) and _is_there(location.path)]
     # MLflow names an experiment's folder by its number, this program by the experiment's name; the experiment
     # that each store is made with says where the store was last.
     named = any(name != str(row) for row, name in experiments.items())
@@ -143,7 +145,7 @@ def _moved(root: Path, home: Path, locations: list[_Location], *, partly: bool) 
     if not partly:
         raise error
     _logger.warning("%s", error.received)
-    return {one: path for one, path in below.items() if _is_there(path)}
+    return {location: path for location, path in below.items() if _is_there(path)}
 
 
 def _is_there(path: Path) -> bool:

@@ -106,8 +106,8 @@ def _marked(block: str, room: int) -> str:
     whole = f"{BEGIN}\n{block}\n{END}"
     if len(whole) <= room:
         return whole
-    kept = block[: max(0, room - len(f"{BEGIN}\n{SHORTENED}\n{END}"))].rpartition("\n")[0]
-    return f"{BEGIN}\n{kept}{SHORTENED}\n{END}" if kept else ""
+    beginning = block[: max(0, room - len(f"{BEGIN}\n{SHORTENED}\n{END}"))].rpartition("\n")[0]
+    return f"{BEGIN}\n{beginning}{SHORTENED}\n{END}" if beginning else ""
 
 
 def _split_earlier(note: str, earlier: Mapping[str, str]) -> tuple[str, str]:

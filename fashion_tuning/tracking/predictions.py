@@ -55,5 +55,5 @@ def load_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       Exception: It is missing or damaged; zipfile, zlib and numpy each meet that in their own way.
     """
-    with path.open("rb") as file, np.load(file) as kept:
-        return kept["probabilities"], kept["labels"]
+    with path.open("rb") as file, np.load(file) as arrays:
+        return arrays["probabilities"], arrays["labels"]

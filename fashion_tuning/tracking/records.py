@@ -137,7 +137,7 @@ def find_studies(store: Store, experiment: str, *, kind: str = "study") -> list[
 def read_studies(store: Store, query: str) -> list[StudyRecord]:
     """The studies or final runs of all experiments that a query finds, deleted ones too."""
     experiments = store.call(lambda client: list(client.search_experiments(view_type=ViewType.ALL)))
-    names = {one.experiment_id: one.name for one in experiments}
+    names = {experiment.experiment_id: experiment.name for experiment in experiments}
     runs = store.search(list(names), query, view_type=ViewType.ALL)
     return [_study(run, names[run.info.experiment_id]) for run in runs]
 

@@ -19,24 +19,26 @@ def find_deleted_experiment(store: Store, name: str) -> str | None:
 
 def find_deleted(store: Store, experiment: str) -> list[StudyRecord]:
     """Find the study runs of an experiment that were deleted, alone or with it; newest first; read-only."""
-    found = [
+    records = [
         record
         for record in read_studies(store, f"tags.`{KIND}` = 'study'")
         if record.experiment == experiment and record.deleted
     ]
-    return sorted(found, key=lambda one: one.start_time, reverse=True)
+    return sorted(records, key=lambda record: record.start_time, reverse=True)
 
 
 def find_by_digest(store: Store, digest: str, *, kind: str) -> list[StudyRecord]:
     """Find the studies, or final runs, of a digest in all experiments, deleted ones too; newest first; read-only."""
     # A final run has a digest of its own; studies of version 0.1.0 have theirs under either name.
-    found = [
+    records = [
         record
         for tag in (DIGEST, STUDY)
         for record in read_studies(store, f"tags.`{KIND}` = '{kind}' and tags.`{tag}` = '{digest}'")
         if record.digest == digest
     ]
-    return sorted({record.run_id: record for record in found}.values(), key=lambda one: one.start_time, reverse=True)
+    return sorted(
+        {record.run_id: record for record in records}.values(), key=lambda record: record.start_time, reverse=True
+    )
 
 
 def deleted_run_error(store: Store, record: StudyRecord) -> StoreError:

@@ -34,14 +34,14 @@ def require_shared(uri: str, experiment: Experiment | None) -> None:
         if is_database(uri):
             raise unshared(uri, "its artifacts would lie in mlruns/ of this machine alone")
         return
-    place = urlsplit(experiment.artifact_location)
-    if place.scheme == "mlflow-artifacts" and is_database(uri):
+    location = urlsplit(experiment.artifact_location)
+    if location.scheme == "mlflow-artifacts" and is_database(uri):
         raise unshared(uri, f"the artifacts of {experiment.name!r} are an MLflow server's, which only it can reach")
-    if place.scheme in ("", "file"):
+    if location.scheme in ("", "file"):
         # MLflow's own choice where nobody has named a place: the mlruns/ of whoever made the experiment.
-        is_default = f"/{unquote(place.path)}".rstrip("/").endswith(f"/mlruns/{experiment.experiment_id}")
+        is_default = f"/{unquote(location.path)}".rstrip("/").endswith(f"/mlruns/{experiment.experiment_id}")
         if is_default and (is_database(uri) or urlsplit(uri).hostname not in _LOOPBACK):
-            raise unshared(uri, f"the artifacts of {experiment.name!r} lie in {place.path}, on one machine alone")
+            raise unshared(uri, f"the artifacts of {experiment.name!r} lie in {location.path}, on one machine alone")
 
 
 def unshared(uri: str, received: str) -> StoreError:

@@ -106,16 +106,16 @@ def test_a_labelled_folder_with_a_name_like_a_class_is_told_so(tmp_path: Path) -
 @given(st.lists(st.text("aeé\u0301ñn\u0303가\u1100\u1161", min_size=1, max_size=3), min_size=1, max_size=6))
 def test_labels_are_one_for_one_name_and_never_for_two(names: list[str]) -> None:
     splits = {"train": [], "validation": [], "test": []}  # type: dict[str, list[str]]
-    for place, name in enumerate(names):
-        here = splits[list(splits)[place % 3]]
+    for number, name in enumerate(names):
+        here = splits[list(splits)[number % 3]]
         if composed(name) not in map(composed, here):
             here.append(name)
     labels = labels_of(Path(), splits)
     assert {composed(label) for label in labels.values()} == {composed(name) for name in labels}
-    for one, label in labels.items():
-        assert composed(one) == composed(label)
+    for name, label in labels.items():
+        assert composed(name) == composed(label)
         for other in labels:
-            assert (labels[other] == label) == (composed(one) == composed(other))
+            assert (labels[other] == label) == (composed(name) == composed(other))
 
 
 def test_code_points() -> None:
@@ -197,4 +197,4 @@ def test_what_lies_beside_splits_and_classes_is_told(tmp_path: Path) -> None:
     photo(root / "train" / "loose.png", seed=3)
     layout = read_layout(root)
     assert len(layout.candidates) == 12
-    assert [one.path for one in layout.left_out] == ["val/", "loose.png", "train/loose.png"]
+    assert [entry.path for entry in layout.left_out] == ["val/", "loose.png", "train/loose.png"]

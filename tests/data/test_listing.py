@@ -63,12 +63,12 @@ def test_what_systems_leave_behind_changes_no_data_set(tmp_path: Path, layout: C
 def test_joined_folders_and_predictions_follow_the_same_rule(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "photos", each=2)
     files = {f"{label}/{number}.png" for label in ("dress", "hat") for number in (0, 1)}
-    for one in (folder, folder / "hat"):
-        leave_behind(one)
+    for parent in (folder, folder / "hat"):
+        leave_behind(parent)
     photos, left_out = labelled_photos(folder, ("dress", "hat"))
     assert ({path.relative_to(folder).as_posix() for path, _, _ in photos}, left_out) == (files, ())
-    found, left_out = photo_files([folder])
-    assert ({path.relative_to(folder).as_posix() for path in found}, left_out) == (files, [])
+    photos, left_out = photo_files([folder])
+    assert ({path.relative_to(folder).as_posix() for path in photos}, left_out) == (files, [])
 
 
 @given(names=st.lists(st.sampled_from([*LEFT_BEHIND, "a.png", "b.JPG", "c", "d.heic", "é.webp"]), unique=True))
@@ -97,10 +97,10 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     (root / "all").symlink_to(".")
     (root / "disk").symlink_to("/")
     dataset = open_dataset(root, cache_dir=tmp_path / "cache")
-    paths = {one.path for one in dataset.manifest.photos}
+    paths = {photo.path for photo in dataset.manifest.photos}
     assert {"hat/more/0.png", "hat/more/1.png", "hat/linked.png"} < paths
     assert len(paths) == 23
-    assert {one.path for one in dataset.verification.left_out} == {
+    assert {entry.path for entry in dataset.verification.left_out} == {
         "all",
         "disk",
         "hat/all",
@@ -108,11 +108,13 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
         "hat/self",
     }
     # The same file reached twice is a duplicate.
-    assert ["hat/linked.png", "hat/more/0.png"] in [[one.first, one.second] for one in dataset.verification.duplicates]
-    found, left_out = photo_files([root])
-    assert {path.relative_to(root).as_posix() for path in found} == paths
+    assert ["hat/linked.png", "hat/more/0.png"] in [
+        [pair.first, pair.second] for pair in dataset.verification.duplicates
+    ]
+    files, left_out = photo_files([root])
+    assert {path.relative_to(root).as_posix() for path in files} == paths
     assert len(left_out) == 5
-    assert {one.reason for one in left_out} == {"a link to a folder that it lies in"}
+    assert {entry.reason for entry in left_out} == {"a link to a folder that it lies in"}
     photos, left_out = labelled_photos(root, ("dress", "hat"))
     assert {path.relative_to(root).as_posix() for path, _, _ in photos} == paths
     assert len(left_out) == 5
@@ -139,7 +141,7 @@ def test_pipes_sockets_devices_and_sidecars_are_left_out_unopened(tmp_path: Path
         assert done.returncode == 0, done.stderr
         dataset = json.loads(done.stdout)
         assert dataset["digest"] == before.digest
-        reasons = {one["path"]: one["reason"] for one in dataset["left_out"]}
+        reasons = {entry["path"]: entry["reason"] for entry in dataset["left_out"]}
         assert reasons == {
             **{f"dress/{number}.json": "a .json file, not a photo" for number in range(10)},
             "dress/pipe.txt": "a pipe, not a file",
@@ -148,9 +150,9 @@ def test_pipes_sockets_devices_and_sidecars_are_left_out_unopened(tmp_path: Path
             "hat/zero": "a device, not a file",
         }
         joined = open_dataset(split_folders(tmp_path / "base"), joining=[root], cache_dir=tmp_path / "cache")
-    assert {one.path for one in joined.verification.left_out} == {str(root / path) for path in reasons}
-    found, left_out = photo_files([root])
-    assert (len(found), {one.path for one in left_out}) == (20, {str(root / path) for path in reasons})
+    assert {entry.path for entry in joined.verification.left_out} == {str(root / path) for path in reasons}
+    files, left_out = photo_files([root])
+    assert (len(files), {entry.path for entry in left_out}) == (20, {str(root / path) for path in reasons})
 
 
 def test_links_to_nothing_and_unreadable_files_are_told_and_counted(tmp_path: Path) -> None:
@@ -158,12 +160,12 @@ def test_links_to_nothing_and_unreadable_files_are_told_and_counted(tmp_path: Pa
     (root / "hat" / "gone.png").symlink_to("nowhere.png")
     (root / "hat" / "circle.png").symlink_to("circle.png")
     verification = open_dataset(root, cache_dir=tmp_path / "cache").verification
-    assert [(one.path, one.reason) for one in verification.left_out] == [
+    assert [(entry.path, entry.reason) for entry in verification.left_out] == [
         ("hat/circle.png", "Too many levels of symbolic links"),
         ("hat/gone.png", "a link to nothing"),
     ]
-    found, _ = photo_files([root])
-    assert root / "hat" / "gone.png" in found  # predict says of it what it is
+    files, _ = photo_files([root])
+    assert root / "hat" / "gone.png" in files  # predict says of it what it is
 
 
 def test_a_pipe_that_is_named_is_read_if_somebody_writes_to_it(tmp_path: Path) -> None:
@@ -237,7 +239,7 @@ def test_a_copy_of_the_classes_among_them_is_left_out_with_a_line(tmp_path: Path
     photo(root / "loose.png", seed=800)
     dataset = open_dataset(root, joining=[root / "chosen"], cache_dir=tmp_path / "cache")
     assert len(dataset.manifest.photos) == len(before.photos) + 10
-    assert {one.path: one.reason for one in dataset.verification.left_out} == {
+    assert {entry.path: entry.reason for entry in dataset.verification.left_out} == {
         "chosen/": "no class, but a folder of classes itself: hat/",
         "loose.png": "in no class's folder",
     }

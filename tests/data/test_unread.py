@@ -13,7 +13,7 @@ from fashion_tuning.data.unread import NO_IMAGE, describe_unread
 
 def media(major: str, *compatible: str) -> bytes:
     """The beginning of a file in ISO's container."""
-    brands = b"".join(one.ljust(4).encode() for one in compatible)
+    brands = b"".join(brand.ljust(4).encode() for brand in compatible)
     return struct.pack(">I", 16 + len(brands)) + b"ftyp" + major.ljust(4).encode() + bytes(4) + brands + bytes(200)
 
 

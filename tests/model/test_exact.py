@@ -100,16 +100,16 @@ def assert_same(
         monkeypatch.setenv(name, value)
     worker = Worker()
     try:
-        found = results(worker, photos, weights, folder)
+        computed = results(worker, photos, weights, folder)
     finally:
         worker.close()
-    for ours, theirs in zip(found, clean, strict=True):
+    for ours, theirs in zip(computed, clean, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_no_setting_changes_a_bit(clean, photos, weights, tmp_path, monkeypatch) -> None:
-    file = {name: value for one in FILES.values() for name, value in one.items()} | FILES["float16"]
-    variables = {name: value for one in VARIABLES.values() for name, value in one.items()}
+    file = {name: value for group in FILES.values() for name, value in group.items()} | FILES["float16"]
+    variables = {name: value for group in VARIABLES.values() for name, value in group.items()}
     assert_same(clean, photos, weights, tmp_path, monkeypatch, file, variables)
 
 
@@ -157,7 +157,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize(
-    "settings", [FOREIGN[0], *(pytest.param(one, marks=pytest.mark.slow) for one in FOREIGN[1:])], ids="-".join
+    "settings", [FOREIGN[0], *(pytest.param(setting, marks=pytest.mark.slow) for setting in FOREIGN[1:])], ids="-".join
 )
 def test_a_model_in_somebody_elses_process_answers_as_ever_and_changes_nothing_there(
     settings: tuple[str, str, str], model: Path, photos: tuple[Path, Manifest]
@@ -204,8 +204,8 @@ def settings_of_worker() -> Iterator[tuple[Settings, str, bool, str]]:
 
 
 def test_a_worker_has_the_exact_settings_for_good_and_no_tf32(worker: Worker) -> None:
-    (found,) = worker.run(settings_of_worker)
-    assert found == (EXACT, "float32", False, "cpu")
+    (settings,) = worker.run(settings_of_worker)
+    assert settings == (EXACT, "float32", False, "cpu")
 
 
 def test_features_of_a_device_that_is_not_here_are_refused(weights: Weights) -> None:
@@ -217,7 +217,7 @@ def test_a_key_names_a_device_that_is_no_processor() -> None:
     assert "device" not in make_key().parts()
     assert make_key(device="cpu").digest == make_key().digest
     assert make_key(device="gpu").parts()["device"] == "gpu"
-    assert len({make_key(device=one).digest for one in ("cpu", "gpu", "cuda")}) == 3
+    assert len({make_key(device=device).digest for device in ("cpu", "gpu", "cuda")}) == 3
     assert make_key(device="gpu") != make_key(device="gpu").exact == make_key()
     assert make_key(device="gpu").mode == f"{make_key().engine} on gpu in float32"
 

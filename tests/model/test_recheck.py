@@ -45,8 +45,8 @@ def poison(ref: FeatureRef) -> None:
 
 def rechecked(folder: Path, photos: tuple[Path, Manifest], weights: Weights) -> Iterator[tuple[str, int, bool]]:
     root, manifest = photos
-    for found in recheck(folder, root, manifest, weights_of=lambda _: weights):
-        yield f"{found.path.parent.name}/{found.path.name}", found.num_photos, found.agrees
+    for result in recheck(folder, root, manifest, weights_of=lambda _: weights):
+        yield f"{result.path.parent.name}/{result.path.name}", result.num_photos, result.agrees
 
 
 def test_features_under_a_key_that_they_do_not_fit_are_found(

@@ -34,7 +34,7 @@ class Setting:
         return latest_attempts(read_attempts(self.store, self.study, **settings))
 
     def differences(self) -> list[str]:
-        return [one.what for one in check(self.store, self.study, cache_dir=self.cache).differences]
+        return [difference.what for difference in check(self.store, self.study, cache_dir=self.cache).differences]
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_a_deleted_trial_is_trained_again_with_its_values_in_its_place(setting: 
     assert notices == ["deleted in MLflow, and trained again with the values on record: trial 03"]
     after = setting.trials()
     assert setting.differences() == []
-    assert [(one.trial, one.ask, one.tell, one.values) for one in after] == [
+    assert [(record.trial, record.ask, record.tell, record.values) for record in after] == [
         (one.trial, one.ask, one.tell, one.values) for one in before
     ]
     assert after[2].run_id != gone.run_id
@@ -154,16 +154,16 @@ def test_several_deleted_trials_and_what_a_stop_left_of_one_of_them(setting: Set
     _, notices = setting.tune()
     assert notices == ["deleted in MLflow, and trained again with the values on record: trial 01, trial 04"]
     assert setting.differences() == []
-    assert [one.values for one in setting.trials()] == [one.values for one in before]
+    assert [record.values for record in setting.trials()] == [one.values for one in before]
 
 
 def test_a_trial_that_was_removed_for_good_gives_its_place_to_another(setting: Setting) -> None:
     gone = setting.trials()[1]
     setting.client.delete_run(gone.run_id)
     setting.client._tracking_client.store._hard_delete_run(gone.run_id)
-    assert any("numbered [1, 3, 4]" in one for one in setting.differences())
+    assert any("numbered [1, 3, 4]" in difference for difference in setting.differences())
     setting.tune()
-    assert [one.trial for one in setting.trials()] == [1, 2, 3, 4]
+    assert [record.trial for record in setting.trials()] == [1, 2, 3, 4]
     assert setting.trials()[1].values == gone.values  # the card lists them
     assert setting.differences() == []
 

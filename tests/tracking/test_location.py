@@ -108,9 +108,9 @@ def write(store: Store, run: str, text: str) -> None:
 def assert_at_home(project: Project, *elsewhere: str) -> None:
     """Every location is the project's own; `elsewhere` are those that somebody chose."""
     own = (project.folder / "mlruns").as_uri()
-    places = [place for places in project.locations().values() for place in places]
-    assert [one for one in places if not one.startswith((f"{own}/", "runs:/"))] == [*elsewhere]
-    assert any(one.startswith(own) for one in project.locations()["model_versions"])
+    places = [location for places in project.locations().values() for location in places]
+    assert [location for location in places if not location.startswith((f"{own}/", "runs:/"))] == [*elsewhere]
+    assert any(location.startswith(own) for location in project.locations()["model_versions"])
 
 
 def test_a_moved_project_finds_its_artifacts(project: Project, tmp_path: Path, caplog) -> None:
@@ -126,8 +126,8 @@ def test_a_moved_project_finds_its_artifacts(project: Project, tmp_path: Path, c
     assert KEPT in line
     write(store, store.create_run(store.make_experiment("small", description=""), name="new", tags={}), "new")
     assert not project.folder.exists()
-    with closing(sqlite3.connect(moved.folder / KEPT)) as kept:
-        assert list(kept.iterdump()) == before
+    with closing(sqlite3.connect(moved.folder / KEPT)) as copy:
+        assert list(copy.iterdump()) == before
 
     caplog.clear()
     once = moved.dump()
@@ -166,8 +166,8 @@ def test_what_somebody_keeps_elsewhere_stays_there(project: Project, tmp_path: P
     disk = tmp_path / "disk" / "mlruns" / "large"
     elsewhere = ["s3://bucket/mlruns/2", disk.as_uri(), str(tmp_path / "disk" / "mlruns" / "empty")]
     client = MlflowClient(project.uri)
-    for number, place in enumerate(elsewhere):
-        client.create_experiment(f"elsewhere {number}", place)
+    for number, location in enumerate(elsewhere):
+        client.create_experiment(f"elsewhere {number}", location)
     run = client.create_run(client.get_experiment_by_name("elsewhere 1").experiment_id)
     (tmp_path / "log.txt").write_text("log")
     client.log_artifact(run.info.run_id, str(tmp_path / "log.txt"))
@@ -314,8 +314,8 @@ def test_several_processes_may_find_it_moved_at_once(project: Project, tmp_path:
         )
         for how in ("read", "write", "write")
     ]
-    said = "".join(one.communicate(timeout=120)[1] for one in started)
-    assert [one.returncode for one in started] == [0, 0, 0], said
+    said = "".join(process.communicate(timeout=120)[1] for process in started)
+    assert [process.returncode for process in started] == [0, 0, 0], said
     assert said.count("the store in") == 1
     assert_at_home(moved)
 

@@ -42,10 +42,10 @@ def test_a_run_s_name_fits_and_still_says_which_attempt_it_is() -> None:
 
 def test_a_model_card_has_room_for_as_many_classes_as_there_are() -> None:
     few = [ClassFigures("dress", 0.5, 0.25, 1 / 3, 4), ClassFigures("a|b", 0.0, 0.0, 0.0, 0)]
-    assert _named([one.name for one in few]) == "dress, a|b"
+    assert _named([figures.name for figures in few]) == "dress, a|b"
     assert _table(few)[2:] == ["| dress | 0.50 | 0.25 | 0.33 | 4 |", "| a\\|b | - | - | - | 0 |"]
     many = [ClassFigures(f"{'服装' * 30} {number}", 0.5, 0.5, 0.5, 4) for number in range(200)]
-    assert _named([one.name for one in many]).endswith(" more")
-    assert len(_named([one.name for one in many])) <= 520
+    assert _named([figures.name for figures in many]).endswith(" more")
+    assert len(_named([figures.name for figures in many])) <= 520
     assert len("\n".join(_table(many))) <= 1700
     assert _table(many)[-1].endswith("more in classes.csv of the evaluation run")

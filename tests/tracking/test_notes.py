@@ -131,7 +131,7 @@ def test_of_a_real_experiment_and_version(new_uri, tmp_path: Path) -> None:
 
 
 def test_the_patterns_know_what_the_sections_are_called() -> None:
-    assert [next(iter(one)) for one in (EARLIER_RUN, EARLIER_EXPERIMENT, EARLIER_VERSION)] == [
+    assert [next(iter(layout)) for layout in (EARLIER_RUN, EARLIER_EXPERIMENT, EARLIER_VERSION)] == [
         "### Leaderboard",
         "### Where it stands",
         "### Data",

@@ -34,7 +34,7 @@ def test_the_ui_shows_the_store_whose_address_is_on_no_command_line(
         address = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=10"
         try:
             with urllib.request.urlopen(address, timeout=5) as answer:
-                return {one["name"] for one in json.load(answer)["experiments"]}
+                return {experiment["name"] for experiment in json.load(answer)["experiments"]}
         except OSError:
             return set()
 
