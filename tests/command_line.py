@@ -1,6 +1,7 @@
 """The program as tests run it: a real process in a folder of its own, and what commands it has."""
 
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,6 +40,26 @@ def run(
         timeout=600,
         check=False,
     )
+
+
+def close_terminal(typed: list[str], *, folder: Path, until: bytes, **settings: str) -> subprocess.Popen[bytes]:
+    """Starts a command in a terminal of its own, and closes that once it has shown `until`."""
+    far_end, near_end = pty.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *typed],
+        cwd=folder,
+        env=clean_environment(folder, **settings),
+        stdin=near_end,
+        stdout=near_end,
+        stderr=near_end,
+        start_new_session=True,
+    )
+    os.close(near_end)
+    said = b""
+    while until not in said:
+        said += os.read(far_end, 4096)
+    os.close(far_end)
+    return process
 
 
 def commands() -> dict[str, typer.core.TyperCommand]:

@@ -40,12 +40,20 @@ def confusion_of(num_classes: int, *, photos: int) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("num_classes", "name", "photos"),
-    [(1, "dress", 5), (10, "$5_x$ 100% \\alpha", 20), (12, LONG, 40), (MAX_COUNTED, LONG, 9999), (200, LONG, 40)],
+    [
+        (1, "dress", 5),
+        (10, "$5_x$ 100% \\alpha", 20),
+        (12, LONG, 40),
+        (MAX_COUNTED, LONG, 9999),
+        (200, LONG, 40),
+        (200, "class number ", 40),
+    ],
 )
 def test_a_confusion_matrix_is_legible(num_classes: int, name: str, photos: int) -> None:
     names = [f"{name}{number}" for number in range(num_classes)]
     with lettered(names):
         figure = Figure(figsize=confusion_size(names), layout="constrained")
+        figure.suptitle("Test, look 1")
         plot_confusion(figure, confusion_of(num_classes, photos=photos), names)
     assert faults(figure) == []
     axes = figure.axes[0]

@@ -1,7 +1,6 @@
 """SIGINT, SIGTERM and SIGHUP to any command: exit 130 in time, with or without a terminal; nohup is heeded."""
 
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import clean_environment
+from command_line import clean_environment, close_terminal
 
 LONG = """
 import time
@@ -51,44 +50,27 @@ def test_a_signal_is_answered_with_130(number: int, tmp_path: Path) -> None:
     assert process.returncode == 130
 
 
-def test_a_command_that_ends_regularly_by_a_signal_has_all_its_time(tmp_path: Path) -> None:
-    pipe = subprocess.PIPE
-    command = [sys.executable, "-c", LONG.replace("finally:", "except KeyboardInterrupt:"), "work", "60"]
-    command[2] = command[2].replace("main()", f"{SLOW_END}main()")
-    with subprocess.Popen(command, env=clean_environment(tmp_path), stdout=pipe, text=True) as process:
+def end_regularly(command: list[str], number: int, folder: Path) -> None:
+    """Sends a signal to a command that has begun; it comes to its own end."""
+    with subprocess.Popen(command, env=clean_environment(folder), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         assert process.stdout.read() == "closed what was open\n"
     assert process.returncode == 0
+
+
+def test_a_command_that_ends_regularly_by_a_signal_has_all_its_time(tmp_path: Path) -> None:
+    code = LONG.replace("finally:", "except KeyboardInterrupt:").replace("main()", f"{SLOW_END}main()")
+    end_regularly([sys.executable, "-c", code, "work", "60"], signal.SIGTERM, tmp_path)
 
 
 def test_nohup_is_heeded(tmp_path: Path) -> None:
-    pipe = subprocess.PIPE
-    command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *program(0.5)]
-    with subprocess.Popen(command, env=clean_environment(tmp_path), stdout=pipe, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
-        process.send_signal(signal.SIGHUP)
-        assert process.stdout.read() == "closed what was open\n"
-    assert process.returncode == 0
+    end_regularly(["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *program(0.5)], signal.SIGHUP, tmp_path)
 
 
 def test_a_terminal_that_is_closed_ends_what_runs_in_it(tmp_path: Path) -> None:
-    far_end, near_end = pty.openpty()
-    process = subprocess.Popen(
-        ["setsid", "--ctty", "--wait", *program(60)],
-        env=clean_environment(tmp_path),
-        stdin=near_end,
-        stdout=near_end,
-        stderr=near_end,
-        start_new_session=True,
-    )
-    os.close(near_end)
-    said = b""
-    while b"begun" not in said:
-        said += os.read(far_end, 1000)
-    os.close(far_end)
+    process = close_terminal(program(60), folder=tmp_path, until=b"begun")
     assert process.wait(timeout=10) == 130
 
 

@@ -1,13 +1,11 @@
 """Whole studies whose standard streams are closed, full, of a poor encoding, or whose terminal goes away."""
 
 import os
-import pty
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from command_line import PROGRAM, clean_environment
+from command_line import PROGRAM, close_terminal
 from small_card import BAYESIAN
 from study_process import StudyProcess, all_runs, assert_nothing_lost, wait_for
 
@@ -54,22 +52,9 @@ def test_a_reader_that_has_enough_costs_the_running_trial_alone(study: StudyProc
 def test_a_terminal_that_is_closed_costs_the_running_trial_alone(study: StudyProcess, twin: list[dict]) -> None:
     study.folder.mkdir()
     (study.folder / "card.toml").write_text(study.card_text)
-    far_end, near_end = pty.openpty()
     typed = [*PROGRAM, "tune", "card.toml", "--no-report", "--data", str(study.photos), "--tracking-uri", study.uri]
-    process = subprocess.Popen(
-        ["setsid", "--ctty", "--wait", *typed],
-        cwd=study.folder,
-        env=clean_environment(study.folder, FASHION_TUNING_CACHE=str(study.cache)),
-        stdin=near_end,
-        stdout=near_end,
-        stderr=near_end,
-        start_new_session=True,
-    )
-    os.close(near_end)
-    said = b""
-    while b"trial 02 starts" not in said:
-        said += os.read(far_end, 4096)
-    os.close(far_end)
+    cache = str(study.cache)
+    process = close_terminal(typed, folder=study.folder, until=b"trial 02 starts", FASHION_TUNING_CACHE=cache)
     wait_for(lambda: process.poll() is not None, seconds=10)
     assert process.returncode == 130
     assert {run.info.status for run in all_runs(study.uri)} == {"FINISHED", "KILLED"}
