@@ -11,6 +11,9 @@ TORCH_BIN := .venv-torch/bin
 TORCH_READY := .venv-torch/.ready
 RUN := $(BIN)/fashion-tuning
 
+# An environment knows its own path: in a folder that was moved or copied, it is made anew.
+$(foreach ready,$(READY) $(TORCH_READY),$(shell [ "$$(cat $(ready) 2>/dev/null)" = "$(CURDIR)" ] || rm -f $(ready)))
+
 .DEFAULT_GOAL := help
 .PHONY: help tune demo data leaderboard report ui final-train serve check replay cache test test-all test-torch browser lint bench lock
 
@@ -105,14 +108,14 @@ $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "fashion-tuning needs Python 3.11 or newer; received $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 2; }
 	@echo "setting up .venv (about 2 minutes the first time)"
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(if $(wildcard $(READY)),,--clear) .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
-	@touch $(READY)
+	@echo "$(CURDIR)" > $(READY)
 
 $(TORCH_READY): pyproject.toml requirements-torch.lock
 	@echo "setting up .venv-torch (about 2 minutes the first time)"
-	$(PYTHON) -m venv .venv-torch
+	$(PYTHON) -m venv $(if $(wildcard $(TORCH_READY)),,--clear) .venv-torch
 	$(TORCH_BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.lock
 	$(TORCH_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
-	@touch $(TORCH_READY)
+	@echo "$(CURDIR)" > $(TORCH_READY)
